@@ -1,0 +1,23 @@
+#!lua flags=allow-oom
+-- Give users to the group of a named worker; each keeps its lead or lag over the clock.
+--
+-- KEYS   base
+-- ARGV   now ms or "", group, debt limit, user ...
+-- Reply  how many moved
+
+--@include move
+
+local group, moved = ARGV[2], 0
+debt_limit = tonumber(ARGV[3])
+clock_load('lt', 'seq')
+for i = 4, #ARGV do
+  local from = redis.call('HMGET', base .. 'user:' .. ARGV[i], 'g', 'pol')
+  if from[2] and (from[1] or '*') ~= group then
+    move_to(user_load(ARGV[i]), group)
+    moved = moved + 1
+  end
+end
+users_save()
+clock_save()
+counts_save()
+return moved

@@ -1,0 +1,158 @@
+#!lua
+-- Take tasks in: all of them, or none and say why.
+--
+-- KEYS   base
+-- ARGV   now ms or "", "1" when the caller chose the ids, debt limit, microseconds of age a priority is
+--        worth, n, then n times {user, group, policy, queue, name, priority or "c", due ms or ""},
+--        then for each task {index of its kind, id, payload}
+-- Reply  {"ok", how many are new, ids that existed ...}, {"conflict", id} or {"full", user, waiting, limit}
+-- Holds  nothing is written unless every task is; an id that exists with the same work changes nothing
+
+--@include move
+
+local given, age_us, kinds = ARGV[2] == '1', tonumber(ARGV[4]), tonumber(ARGV[5])
+debt_limit = tonumber(ARGV[3])
+local KIND, FIRST = 7, 5
+
+local kind_of = {}
+for k = 1, kinds do
+  local i = FIRST + (k - 1) * KIND
+  kind_of[k] = {
+    user = ARGV[i + 1], group = ARGV[i + 2], policy = ARGV[i + 3], queue = ARGV[i + 4], name = ARGV[i + 5],
+    priority = ARGV[i + 6], due = ARGV[i + 7] ~= '' and tonumber(ARGV[i + 7]) or nil, new = 0,
+  }
+end
+local place = kind_of[1].queue .. ':' .. kind_of[1].group
+clock_load('lt', 'seq', 'tick', 'v:' .. place, 'w:' .. place)
+
+local function same_work(id, kind, payload)
+  local v = redis.call('HMGET', task_key(id), 'u', 'n', 'q', 'p', 'b')
+  local stored = v[4]
+  if v[5] then stored = redis.call('GET', base .. 'body:' .. id) end
+  return v[1] == kind.user and v[2] == kind.name and (v[3] or 'default') == kind.queue and stored == payload
+end
+
+local function same_call(one, other)
+  local a, b = kind_of[tonumber(ARGV[one])], kind_of[tonumber(ARGV[other])]
+  return a.user == b.user and a.name == b.name and a.queue == b.queue and ARGV[one + 2] == ARGV[other + 2]
+end
+
+-- Decide. Ids that the client drew at random are all new, or this very call is here for a second time
+-- because its reply was lost; the first id tells.
+local start, existing, seen, skip = FIRST + kinds * KIND + 1, {}, {}, {}
+local repeated = not given and redis.call('EXISTS', task_key(ARGV[start + 1])) == 1
+for i = start, #ARGV, 3 do
+  local id, kind = ARGV[i + 1], kind_of[tonumber(ARGV[i])]
+  local twin, found = seen[id], repeated
+  if twin then
+    if not same_call(twin, i) then return {'conflict', id} end
+    found = true
+  elseif given then
+    seen[id] = i
+    found = redis.call('EXISTS', task_key(id)) == 1
+  end
+  if found then
+    if not twin and not same_work(id, kind, ARGV[i + 2]) then return {'conflict', id} end
+    existing[#existing + 1] = id
+    skip[i] = true
+  else
+    kind.new = kind.new + 1
+  end
+end
+
+local coming = {}
+for k = 1, kinds do
+  local kind = kind_of[k]
+  coming[kind.user] = (coming[kind.user] or 0) + kind.new
+end
+for k = 1, kinds do
+  local kind = kind_of[k]
+  if kind.new > 0 then
+    local user = user_load(kind.user, kind.queue)
+    if not user.exists and user.override == nil then
+      user.override = redis.call('GET', base .. 'override:' .. kind.user)
+    end
+    local limit = policy_of(user.override or kind.policy).limit
+    if limit > 0 and user.n + coming[kind.user] > limit then
+      return {'full', kind.user, user.n, limit}
+    end
+  end
+end
+
+-- Act.
+local made, ring_due = 0, nil
+for k = 1, kinds do
+  local kind = kind_of[k]
+  if kind.new > 0 then
+    local user = user_load(kind.user, kind.queue)
+    take_policy(user, kind.policy)
+    move_to(user, kind.group)
+    kind.member = user
+    kind.normal, kind.critical, kind.due_at = {}, {}, {}
+  end
+end
+for i = start, #ARGV, 3 do
+  if not skip[i] then
+    local kind = kind_of[tonumber(ARGV[i])]
+    local id, payload = ARGV[i + 1], ARGV[i + 2]
+    local fields = {'u', kind.user, 'n', kind.name, 'e', exact(now)}
+    if kind.queue ~= 'default' then fields[#fields + 1] = 'q'; fields[#fields + 1] = kind.queue end
+    if kind.priority ~= '0' then fields[#fields + 1] = 'pr'; fields[#fields + 1] = kind.priority end
+    if #payload <= INLINE then
+      fields[#fields + 1] = 'p'; fields[#fields + 1] = payload
+    else
+      fields[#fields + 1] = 'b'; fields[#fields + 1] = #payload
+      redis.call('SET', base .. 'body:' .. id, payload)
+    end
+    if kind.due then
+      fields[#fields + 1] = 'at'; fields[#fields + 1] = exact(kind.due)
+      if kind.due > now then fields[#fields + 1] = 's'; fields[#fields + 1] = 'scheduled' end
+    end
+    redis.call('HSET', task_key(id), unpack(fields))
+    made = made + 1
+    if kind.due and kind.due > now then
+      local list = kind.due_at
+      -- The order of arrival decides among tasks that are due in the same millisecond.
+      list[#list + 1] = exact(kind.due * 1000 + next_us() % 1000)
+      list[#list + 1] = id
+    elseif kind.priority == 'c' then
+      kind.critical[#kind.critical + 1] = id
+    else
+      local list = kind.normal
+      list[#list + 1] = exact(next_us() - tonumber(kind.priority) * age_us)
+      list[#list + 1] = id
+    end
+  end
+end
+for k = 1, kinds do
+  local kind = kind_of[k]
+  local user = kind.member
+  if user then
+    local entry = user_queue(user, kind.queue)
+    local had, may = entry.n > 0, may_run(user)
+    local normal, critical, due_at = #kind.normal / 2, #kind.critical, #kind.due_at / 2
+    if normal > 0 then redis.call('ZADD', lane_key(kind.user, 'normal', kind.queue), unpack(kind.normal)) end
+    if critical > 0 then redis.call('RPUSH', lane_key(kind.user, 'critical', kind.queue), unpack(kind.critical)) end
+    if due_at > 0 then
+      local key = state_key('scheduled')
+      local head = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+      redis.call('ZADD', key, unpack(kind.due_at))
+      -- Whoever sleeps has to learn that something is due earlier than it thinks.
+      if not head[2] or tonumber(head[2]) > kind.due * 1000 + 999 then ring_due = kind end
+    end
+    user.n, user.dirty = user.n + kind.new, true
+    if normal + critical > 0 then
+      waits(user, kind.queue, normal + critical, critical)
+      settle_place(user, may, kind.queue, had)
+    end
+  end
+end
+if ring_due then rung(ring_due.queue, ring_due.member.group) end
+if made > 0 then
+  stat('enqueued', made)
+  if now - clock_get('tick') > 1000 then clock_set('tick', now) end
+  users_save()
+  clock_save()
+  counts_save()
+end
+return {'ok', made, unpack(existing)}

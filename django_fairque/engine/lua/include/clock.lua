@@ -1,0 +1,77 @@
+-- The server's time and the fields of the hash `clock`, read at most once and written at most once.
+--@include names
+
+local clock_key = base .. 'clock'
+local clock, clock_dirty, clock_changed = {}, {}, false
+
+local function exact(number)
+  if number == math.floor(number) and number < 1e15 and number > -1e15 then
+    return string.format('%.0f', number)
+  end
+  return string.format('%.17g', number)
+end
+
+local function clock_load(...)
+  local fields = {...}
+  local values = redis.call('HMGET', clock_key, ...)
+  for i = 1, #fields do clock[fields[i]] = tonumber(values[i] or '0') or 0 end
+end
+
+local function clock_get(field)
+  local value = clock[field]
+  if not value then
+    value = tonumber(redis.call('HGET', clock_key, field) or '0') or 0
+    clock[field] = value
+  end
+  return value
+end
+
+local function clock_set(field, value)
+  clock[field], clock_dirty[field], clock_changed = value, true, true
+end
+
+local function clock_save()
+  if not clock_changed then return end
+  local args = {}
+  for field in pairs(clock_dirty) do
+    args[#args + 1] = field
+    args[#args + 1] = exact(clock[field])
+  end
+  redis.call('HSET', clock_key, unpack(args))
+end
+
+-- `now` comes from the server; a test moves it by an argument.
+local now, now_us
+if ARGV[1] == '' then
+  local t = redis.call('TIME')
+  now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+  now_us = tonumber(t[1]) * 1000000 + tonumber(t[2])
+else
+  now = tonumber(ARGV[1])
+  now_us = now * 1000
+end
+
+-- Virtual times of equal users are told apart by the order in which they came, never by name.
+local TIES, TIE = 4096, 2 ^ -24
+
+local function after_ties(tag)
+  local seq = clock_get('seq') + 1
+  clock_set('seq', seq)
+  return exact(tag + seq % TIES * TIE)
+end
+
+-- A time in microseconds that no earlier caller got: what makes equal priorities first in, first out.
+local function next_us()
+  local last = clock_get('lt') + 1
+  if last < now_us then last = now_us end
+  clock_set('lt', last)
+  return last
+end
+
+-- The scripts keep the last time they ran. After an absence of half a lease the workers could not
+-- renew, so nobody is taken for dead until each had one more lease.
+local function tick(lease_ms)
+  local last = clock_get('tick')
+  if last > 0 and now - last > lease_ms / 2 then clock_set('grace', now + lease_ms) end
+  if now - last > lease_ms / 8 or now < last then clock_set('tick', now) end
+end

@@ -1,0 +1,192 @@
+-- A user: its policy, what it waits for and runs, and its place in the ready sets.
+--
+-- Holds  a user is in the ready set of a queue exactly while it has a waiting task there, is not paused,
+--        is below its cap and within its rate; while over its rate it is in `wake` instead.
+--        The clock field w:<queue>:<group> is the sum of the weights of the users in that ready set.
+-- Start-time fair queueing (Goyal, Vin, Cheng 1996) with the clock of WF2Q+ (Bennett, Zhang 1997).
+--@include counts
+
+local users, policies = {}, {}
+local debt_limit = 64
+
+local function policy_of(packed)
+  local policy = policies[packed]
+  if not policy then
+    local w, cap, rate, burst, limit = string.match(packed, '^([^|]+)|([^|]+)|([^|]+)|([^|]+)|([^|]+)$')
+    policy = {
+      weight = tonumber(w or 1), cap = tonumber(cap or 0), rate = tonumber(rate or 0),
+      burst = tonumber(burst or 1), limit = tonumber(limit or 0),
+    }
+    policies[packed] = policy
+  end
+  return policy
+end
+
+local function user_queue(user, queue)
+  local entry = user.queues[queue]
+  if not entry then
+    local v = redis.call('HMGET', user.key, 'n:' .. queue, 'c:' .. queue, 't:' .. queue)
+    entry = {n = tonumber(v[1] or 0), critical = tonumber(v[2] or 0), tag = tonumber(v[3] or 0)}
+    user.queues[queue] = entry
+  end
+  return entry
+end
+
+local function user_load(name, queue)
+  local user = users[name]
+  if user then
+    if queue then user_queue(user, queue) end
+    return user
+  end
+  local key = base .. 'user:' .. name
+  queue = queue or 'default'
+  local v = redis.call('HMGET', key, 'pol', 'ov', 'g', 'n', 'f', 'p', 'tat', 'est', 'qs',
+    'n:' .. queue, 'c:' .. queue, 't:' .. queue)
+  user = {
+    name = name, key = key, exists = v[1] and true, packed = v[1] or '1|0|0|1|0', override = v[2],
+    group = v[3] or '*', n = tonumber(v[4] or 0), flight = tonumber(v[5] or 0), paused = v[6] and true,
+    tat = tonumber(v[7] or 0), est = tonumber(v[8] or 0), waiting = {}, queues = {},
+  }
+  user.was_idle = user.n + user.flight == 0
+  user.policy = policy_of(user.override or user.packed)
+  if v[9] then
+    for q in string.gmatch(v[9], '[^:]+') do user.waiting[q] = true end
+  end
+  user.queues[queue] = {n = tonumber(v[10] or 0), critical = tonumber(v[11] or 0), tag = tonumber(v[12] or 0)}
+  users[name] = user
+  return user
+end
+
+-- When the rate lets the next task start (GCRA, ITU-T I.371), or nil when it may start now.
+local function over_rate_until(user)
+  local policy = user.policy
+  if policy.rate == 0 then return nil end
+  local at = user.tat - (policy.burst - 1) * policy.rate
+  if at > now then return at end
+end
+
+local function may_run(user)
+  local cap = user.policy.cap
+  return not user.paused and (cap == 0 or user.flight < cap) and not over_rate_until(user)
+end
+
+local function rung(queue, group)
+  local bell = bell_key(queue, group)
+  if redis.call('LLEN', bell) == 0 then redis.call('LPUSH', bell, '1') end
+end
+
+-- Put the user into the ready set of a queue: no credit for having idled, debt is kept, up to a limit.
+local function enter(user, queue)
+  local entry, place = user_queue(user, queue), queue .. ':' .. user.group
+  local v = clock_get('v:' .. place)
+  local most = v + debt_limit / user.policy.weight
+  local tag = entry.tag
+  if tag > most then tag = most end
+  if tag < v then tag = v end
+  entry.tag, entry.dirty, user.dirty = tag, true, true
+  if redis.call('ZADD', ready_key(queue, user.group), 'NX', after_ties(tag), user.name) == 1 then
+    clock_set('w:' .. place, clock_get('w:' .. place) + user.policy.weight)
+    rung(queue, user.group)
+  end
+end
+
+local function weigh_off(user, queue)
+  local field = 'w:' .. queue .. ':' .. user.group
+  local weight = clock_get(field) - user.policy.weight
+  clock_set(field, weight < 0.0005 and 0 or weight)
+end
+
+local function exit(user, queue)
+  if redis.call('ZREM', ready_key(queue, user.group), user.name) == 1 then weigh_off(user, queue) end
+end
+
+-- Bring the ready sets and `wake` in line with what the user may do now. `was` is what may_run said
+-- before the change; `queue` the only queue whose waiting tasks changed (nil: none did).
+local function settle_place(user, was, queue, had)
+  local may = may_run(user)
+  if was and may then
+    if queue then
+      local has = user.queues[queue].n > 0
+      if has and not had then enter(user, queue) elseif had and not has then exit(user, queue) end
+    end
+  elseif may then
+    for q in pairs(user.waiting) do
+      if user_queue(user, q).n > 0 then enter(user, q) end
+    end
+  elseif was then
+    for q in pairs(user.waiting) do exit(user, q) end
+    if queue and had then exit(user, queue) end
+  end
+  if not may and not user.paused and next(user.waiting) then
+    local at = over_rate_until(user)
+    if at then redis.call('ZADD', base .. 'wake', exact(at), user.name) end
+  end
+end
+
+local function waits(user, queue, by, critical)
+  local entry = user_queue(user, queue)
+  entry.n = entry.n + by
+  entry.critical = entry.critical + (critical or 0)
+  entry.dirty, user.dirty = true, true
+  user.waiting[queue] = entry.n > 0 and true or nil
+  count('q:' .. queue, by)
+end
+
+-- A user without tasks keeps its hash for an hour, or until its rate allows the next start: that is
+-- as long as a debt or a rate can matter. Then nothing is left of it.
+local IDLE_KEPT_MS = 3600000
+
+local function user_save(user)
+  local args, waiting = {'n', exact(user.n), 'f', exact(user.flight)}, {}
+  for queue, entry in pairs(user.queues) do
+    if entry.dirty then
+      args[#args + 1] = 'n:' .. queue
+      args[#args + 1] = exact(entry.n)
+      args[#args + 1] = 't:' .. queue
+      args[#args + 1] = exact(entry.tag)
+      args[#args + 1] = 'c:' .. queue
+      args[#args + 1] = exact(entry.critical)
+    end
+  end
+  for queue in pairs(user.waiting) do waiting[#waiting + 1] = queue end
+  args[#args + 1] = 'qs'
+  args[#args + 1] = table.concat(waiting, ':')
+  if user.policy.rate > 0 then
+    args[#args + 1] = 'tat'
+    args[#args + 1] = exact(user.tat)
+  end
+  if user.est > 0 then
+    args[#args + 1] = 'est'
+    args[#args + 1] = exact(user.est)
+  end
+  if not user.exists then
+    args[#args + 1] = 'pol'
+    args[#args + 1] = user.packed
+    if user.override then
+      args[#args + 1] = 'ov'
+      args[#args + 1] = user.override
+    end
+    if user.group ~= '*' then
+      args[#args + 1] = 'g'
+      args[#args + 1] = user.group
+    end
+  end
+  redis.call('HSET', user.key, unpack(args))
+  local idle = user.n + user.flight == 0
+  if idle and not user.was_idle then
+    redis.call('ZREM', base .. 'users', user.name)
+    if not user.paused then
+      local keep = user.tat - now
+      redis.call('PEXPIRE', user.key, exact(math.ceil(keep > IDLE_KEPT_MS and keep or IDLE_KEPT_MS)))
+    end
+  elseif user.was_idle and not idle then
+    redis.call('ZADD', base .. 'users', 'NX', exact(now), user.name)
+    if user.exists then redis.call('PERSIST', user.key) end
+  end
+end
+
+local function users_save()
+  for _, user in pairs(users) do
+    if user.dirty then user_save(user) end
+  end
+end

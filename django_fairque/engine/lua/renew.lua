@@ -1,0 +1,53 @@
+#!lua flags=allow-oom
+-- Prolong the leases of living workers, whatever the number of their tasks, and keep the house clean.
+--
+-- KEYS   base
+-- ARGV   now ms or "", lease ms, "turns" or "time", result TTL ms, how many finished are kept, TTL of
+--        failed ms, how many dead letters, debt limit, worker ...
+-- Reply  the workers that have no lease any more: they are dead for ever and must take a new id
+
+--@include requeue
+
+local lease_ms, by_time = tonumber(ARGV[2]), ARGV[3] == 'time'
+failed_ttl_ms, dead_letter_limit, debt_limit = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+clock_load('lt', 'seq', 'tick', 'grace')
+tick(lease_ms)
+
+-- Slow tasks pay while they run, so that their user is not served on credit.
+local function charge_running(worker)
+  local key = held_key(worker)
+  local held = redis.call('HGETALL', key)
+  for i = 1, #held, 2 do
+    local parts = held_parts(held[i + 1])
+    local extra = now - parts.start - parts.est
+    if extra > 0 then
+      local user = user_load(parts.user, parts.queue)
+      local lane = user_queue(user, parts.queue)
+      local v = clock_get('v:' .. parts.queue .. ':' .. user.group)
+      local most = math.max(lane.tag, v + debt_limit / user.policy.weight)
+      lane.tag = math.min(lane.tag + extra / user.policy.weight, most)
+      lane.dirty, user.dirty = true, true
+      redis.call('ZADD', ready_key(parts.queue, user.group), 'XX', after_ties(lane.tag), user.name)
+      redis.call('HSET', key, held[i], table.concat({parts.call, exact(parts.start), exact(parts.est + extra),
+        parts.flags, parts.score, parts.queue, parts.user}, '|'))
+    end
+  end
+end
+
+local lost = {}
+for i = 9, #ARGV do
+  local worker = ARGV[i]
+  if redis.call('ZADD', base .. 'leases', 'XX', 'CH', exact(now + lease_ms), worker) == 0
+    and not redis.call('ZSCORE', base .. 'leases', worker) then
+    lost[#lost + 1] = worker
+  elseif by_time then
+    charge_running(worker)
+  end
+end
+trim('finished', tonumber(ARGV[5]), tonumber(ARGV[4]), 512)
+count('dropped', trim('failed', dead_letter_limit, failed_ttl_ms, 512))
+trim('canceled', tonumber(ARGV[5]), tonumber(ARGV[4]), 512)
+users_save()
+clock_save()
+counts_save()
+return lost

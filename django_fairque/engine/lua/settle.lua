@@ -1,0 +1,101 @@
+#!lua flags=allow-oom
+-- Record how attempts ended, for tasks this worker still holds.
+--
+-- KEYS   base
+-- ARGV   now ms or "", worker, result TTL ms, TTL of failed ms, how many finished are kept, how many dead
+--        letters, "turns" or "time", debt limit, then for each attempt {id, call, outcome, text, number}:
+--        "finish" result; "retry" error, delay ms; "bury" error, reason; "release"; "park" reason, delay ms
+-- Reply  for each attempt "ok", or "lost" when the task belongs to somebody else by now
+-- Holds  an outcome counts once: the same one again answers "ok" and changes nothing
+
+--@include requeue
+
+local worker, result_ttl = ARGV[2], ARGV[3]
+local finished_limit, by_time = tonumber(ARGV[5]), ARGV[7] == 'time'
+failed_ttl_ms, dead_letter_limit, debt_limit = tonumber(ARGV[4]), tonumber(ARGV[6]), tonumber(ARGV[8])
+clock_load('lt', 'seq')
+
+local function expire(key) redis.call('PEXPIRE', key, result_ttl) end
+
+-- The estimate was charged at the claim; the real cost is known now. A refund never goes below V.
+local function charge(user, queue, estimated, ran_ms)
+  local lane = user_queue(user, queue)
+  local v = clock_get('v:' .. queue .. ':' .. user.group)
+  local tag = lane.tag + (ran_ms - estimated) / user.policy.weight
+  if ran_ms < estimated and tag < v then tag = math.min(lane.tag, v) end
+  local most = v + debt_limit / user.policy.weight
+  if tag > most then tag = math.max(most, math.min(lane.tag, tag)) end
+  lane.tag, lane.dirty, user.dirty = tag, true, true
+  user.est = user.est > 0 and user.est + 0.2 * (ran_ms - user.est) or math.max(ran_ms, 1)
+  redis.call('ZADD', ready_key(queue, user.group), 'XX', after_ties(tag), user.name)
+end
+
+local reply, ended = {}, {}
+for i = 9, #ARGV, 5 do
+  local id, call, outcome, text, number = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+  local value = redis.call('HGET', held_key(worker), id)
+  local held = value and held_parts(value)
+  if not held or held.call ~= call then
+    local v = redis.call('HMGET', task_key(id), 'h', 's')
+    reply[#reply + 1] = v[1] == worker .. ':' .. call and v[2] ~= 'started' and 'ok' or 'lost'
+  else
+    reply[#reply + 1] = 'ok'
+    ended[#ended + 1] = id
+    local key, queue = task_key(id), held.queue
+    local user = user_load(held.user, queue)
+    local may = may_run(user)
+    local ran = math.max(now - held.start, 0)
+    landed(user)
+    if by_time and outcome ~= 'release' then charge(user, queue, held.est, ran) end
+    if outcome == 'finish' then
+      if #text <= INLINE then
+        redis.call('HSET', key, 's', 'finished', 'ft', exact(now), 'r', text)
+      else
+        redis.call('HSET', key, 's', 'finished', 'ft', exact(now), 'rb', #text)
+        redis.call('SET', base .. 'result:' .. id, text, 'PX', result_ttl)
+      end
+      expire(key)
+      if held.flags ~= '' then
+        expire(base .. 'body:' .. id)
+        expire(base .. 'errors:' .. id)
+      end
+      redis.call('ZADD', state_key('finished'), exact(now), id)
+      stat('finished', 1)
+      stat_ms('r', ran)
+      settle_place(user, may)
+    elseif outcome == 'release' then
+      settle_place(user, may)
+      redis.call('HDEL', key, 'st')
+      back(user, id, queue, held.score)
+    elseif outcome == 'park' then
+      redis.call('HSET', key, 'rs', text)
+      settle_place(user, may)
+      not_before(user, id, queue, now + tonumber(number))
+    else
+      remember_run(id, worker, held.start)
+      redis.call('HINCRBY', key, 'a', 1)
+      if text ~= '' then redis.call('RPUSH', base .. 'errors:' .. id, text) end
+      stat_ms('r', ran)
+      settle_place(user, may)
+      if outcome == 'retry' then
+        stat('retried', 1)
+        not_before(user, id, queue, now + math.max(tonumber(number), 0))
+      else
+        bury(id, number)
+      end
+    end
+  end
+end
+for i = 1, #ended, 1000 do
+  redis.call('HDEL', held_key(worker), unpack(ended, i, math.min(i + 999, #ended)))
+end
+if #ended > 0 then
+  count('running', -#ended)
+  if redis.call('ZCARD', state_key('finished')) > finished_limit then
+    trim('finished', finished_limit, tonumber(result_ttl), 2 * #ended + 16)
+  end
+  users_save()
+  clock_save()
+  counts_save()
+end
+return reply

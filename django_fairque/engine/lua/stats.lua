@@ -1,0 +1,22 @@
+#!lua flags=no-writes
+-- Counts by state and queue, and the counters of some minutes.
+--
+-- KEYS   base
+-- ARGV   now ms or "", result TTL ms, TTL of failed ms, first minute, last minute
+-- Reply  {now, counters {field, n ...}, scheduled, finished, failed, canceled, users with tasks, workers,
+--        then for each minute its hash}
+
+--@include clock
+
+local function alive(state, ttl)
+  return redis.call('ZCOUNT', state_key(state), exact(now - tonumber(ttl)), '+inf')
+end
+
+local reply = {exact(now), redis.call('HGETALL', base .. 'counts'), redis.call('ZCARD', state_key('scheduled')),
+  alive('finished', ARGV[2]), alive('failed', ARGV[3]), alive('canceled', ARGV[2]),
+  redis.call('ZCARD', base .. 'users'), redis.call('ZCARD', base .. 'leases')}
+local first, last = tonumber(ARGV[4]), tonumber(ARGV[5])
+for minute = first, math.min(last, first + 1440) do
+  reply[#reply + 1] = redis.call('HGETALL', base .. 'stats:' .. exact(minute))
+end
+return reply

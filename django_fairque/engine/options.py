@@ -1,0 +1,36 @@
+"""What steps have in common and settings decide. Durations carry their unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Fairness = Literal["turns", "time"]
+
+MINUTE_MS = 60_000
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the queue of one site behaves; every process of the site uses the same."""
+
+    lease_ms: int = 30_000
+    max_deliveries: int = 5
+    fairness: Fairness = "turns"
+    debt_limit: float = 64.0
+    """How far a user's tag may lie ahead of the clock, in turns or (``"time"``) in milliseconds."""
+    priority_age_ms: int = MINUTE_MS
+    """What one step of priority is worth in age."""
+    result_ttl_ms: int = 60 * MINUTE_MS
+    failed_ttl_ms: int = 30 * DAY_MS
+    finished_limit: int = 100_000
+    dead_letter_limit: int = 100_000
+
+
+DEFAULTS = Options()
+
+
+def moment(now_ms: int | None) -> str | int:
+    """The first argument of a script: empty for the server's clock, or a test's own time."""
+    return "" if now_ms is None else now_ms

@@ -1,0 +1,1 @@
+"""Running tasks: registry, attempt, pump, supervisor."""

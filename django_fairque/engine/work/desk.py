@@ -1,0 +1,105 @@
+"""One partition as one worker process sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .. import claim, renew, settle
+from ..settle import Verdict
+from ..task import Bury
+
+if TYPE_CHECKING:
+    from ..claim import Claim
+    from ..keys import Keys
+    from ..task import Claimed, Outcome
+    from ..wire.command import Command
+    from .plan import WorkerPlan
+
+# Keeps a script's run time bounded after a long outage with many slots.
+AT_ONCE = 500
+
+
+class Desk:
+    """The incarnation of a worker in a partition, and what it has yet to tell and to ask there.
+
+    A desk that lost its lease is left for a new one. Outcomes know the desk they were claimed at,
+    so nothing is ever settled under an incarnation that did not claim it.
+    """
+
+    __slots__ = (
+        "_asked", "_at_once", "_call", "clock", "index", "is_backlogged", "is_hungry", "is_joined", "is_lost",
+        "keys", "sent", "verdicts", "wait_ms", "worker",
+    )  # fmt: skip
+
+    def __init__(self, index: int, keys: Keys, worker: str) -> None:
+        self.index = index
+        self.keys = keys
+        self.worker = worker
+        self.is_joined = False
+        self.is_lost = False
+        self.is_hungry = True
+        """Whether asking for tasks may give some."""
+        self.is_backlogged = False
+        """Whether the last claim left somebody waiting."""
+        self.clock = 0.0
+        self.wait_ms: int | None = None
+        self.verdicts: list[Verdict] = []
+        self.sent: list[Verdict] = []
+        self._at_once = AT_ONCE
+        self._call = 1
+        self._asked = 0  # the limit of a claim that was not answered, and must be repeated as it was
+
+    def join(self, plan: WorkerPlan) -> Command[None]:
+        """Take up the lease."""
+        return renew.join(self.keys, self.worker, plan.about, group=plan.group, options=plan.options)
+
+    def note(self, claimed: Claimed, outcome: Outcome) -> None:
+        """Remember an outcome for the next trip."""
+        self.verdicts.append(Verdict(claimed.id, claimed.call, outcome))
+
+    def settle(self, plan: WorkerPlan) -> Command[Any]:
+        """The oldest outcomes, in one command. They stay noted until ``settled``."""
+        self.sent = self.verdicts[: self._at_once]
+        return settle.settle(self.keys, self.worker, self.sent, options=plan.options)
+
+    def settled(self) -> None:
+        """What was sent has arrived."""
+        del self.verdicts[: len(self.sent)]
+        if not self.verdicts:
+            self._at_once = AT_ONCE
+
+    def isolate(self, reason: str) -> bool:
+        """The server refused what was sent: find the outcome it chokes on, and bury that task.
+
+        ``False`` when even that was tried, and the outcome can only be given up.
+        """
+        if len(self.sent) > 1:
+            self._at_once = 1
+            return True
+        (verdict,) = self.sent
+        if isinstance(verdict.outcome, Bury):
+            self.settled()
+            return False
+        buried = Bury(f"The server refused its outcome: {reason}"[:500])
+        self.verdicts[0] = verdict._replace(outcome=buried)
+        return True
+
+    def claim(self, plan: WorkerPlan, limit: int, floor: float) -> Command[Claim]:
+        """Ask for tasks; after a lost reply, exactly the question that was asked then."""
+        self._asked = self._asked or limit
+        return claim.claim(
+            self.keys, self.worker, self._call, self._asked, plan.serve, options=plan.options, floor=floor
+        )
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether a claim was sent that may have taken tasks nobody here has heard of."""
+        return self._asked > 0
+
+    def answered(self, claim: Claim) -> None:
+        """The claim was answered: the next one is another."""
+        self._asked = 0
+        self._call += 1
+        self.clock = claim.clock
+        self.wait_ms = claim.wait_ms
+        self.is_backlogged = self.is_hungry = claim.more

@@ -1,0 +1,320 @@
+"""The heart of a worker process: hand in what ended, take what may begin, sleep when there is neither."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from enum import Enum
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .. import errors, renew
+from ..task import Bury, Finish, Park, Release
+from . import report
+from .attempt import Runner, describe
+from .desk import Desk
+from .loop import Loop
+from .outbox import Outbox
+from .pool import Pool
+
+if TYPE_CHECKING:
+    from ..claim import Claim
+    from ..task import Claimed
+    from ..wire.command import Command
+    from .plan import WorkerPlan
+    from .rest import Rest
+
+log = report.log
+# While others serve groups of their own, sleeping workers must show that they are there to help.
+SIGN_OF_LIFE_S = 1.5
+FIRST_DELAY_S, LAST_DELAY_S = 0.1, 2.0
+
+
+class End(Enum):
+    """Why a process ended by itself."""
+
+    STOPPED = "stopped"
+    DRAINED = "nothing left to serve"
+    WORN = "ran as many tasks as it may"
+
+
+class Asks(Protocol):
+    """The part of an executor that the pump needs."""
+
+    def run_many(self, commands: Sequence[Command[Any]], *, return_errors: bool = False) -> list[Any]: ...
+
+
+class Pump:
+    """Runs tasks until it is told to stop. One thread, one round trip for many tasks.
+
+    ``joined(partition, worker)`` is told each incarnation before it claims anything.
+    """
+
+    def __init__(
+        self,
+        plan: WorkerPlan,
+        runner: Runner,
+        executor: Asks,
+        rest: Rest,
+        outbox: Outbox,
+        joined: Callable[[int, str], None] = lambda partition, worker: None,
+    ) -> None:
+        self.plan = plan
+        self._runner = runner
+        self._executor = executor
+        self._rest = rest
+        self._outbox = outbox
+        self._joined = joined
+        self._pool = Pool(runner, outbox, plan.concurrency, "fairque-task")
+        self._loop = Loop(runner, outbox, "fairque-loop")
+        self._desks = [self._new_desk(n) for n in range(plan.space.partitions)]
+        self._mark = max(1, plan.concurrency // 2)
+        self._left = plan.max_tasks
+        self._floor = 0.0
+        self._stopping = False
+        self._delay_s = 0.0
+        self._unknown: set[str] = set()
+        self._suspects: set[str] = set()
+        self._asked_at = 0.0
+
+    @property
+    def running(self) -> int:
+        """How many tasks are in the hands of threads and of the loop."""
+        return self._pool.open + self._loop.open
+
+    def stop(self) -> None:
+        """Claim nothing more, finish what runs, then leave. Callable from any thread."""
+        self._stopping = True
+        self._outbox.wake()
+
+    def doubt(self, worker: str) -> None:
+        """Somebody says this incarnation lost its lease: ask for tasks soon, which settles it."""
+        self._suspects.add(worker)
+        self._outbox.wake()
+
+    def run(self) -> End:
+        """Serve until the end."""
+        try:
+            while True:
+                try:
+                    end = self._step()
+                except errors.FairqueError as error:
+                    self._suffer(error)
+                    continue
+                if end:
+                    return end
+        finally:
+            self._pool.close()
+            self._loop.close()
+
+    def _step(self) -> End | None:
+        self._collect()
+        if not all(desk.is_joined for desk in self._desks):
+            self._join()
+        if self._suspects:
+            for desk in self._desks:
+                desk.is_hungry |= desk.worker in self._suspects
+            self._suspects.clear()
+        free = self._free()
+        asked = self._next() if free > 0 else None
+        if asked or any(desk.verdicts for desk in self._desks):
+            self._trip(asked, free)
+            if self._delay_s:
+                log.info("The server answers again.")
+                self._delay_s = 0.0
+        elif end := self._end():
+            self._leave()
+            return end
+        elif free > 0:
+            self._sleep()
+        else:
+            self._wait()
+        return None
+
+    # Outcomes
+
+    def _collect(self) -> None:
+        loud, debug = log.isEnabledFor(logging.ERROR), log.isEnabledFor(logging.DEBUG)
+        for desk, claimed, outcome, source in self._outbox.take():
+            source.open -= 1
+            if desk.is_lost:
+                report.dropped(claimed, desk.worker)
+                continue
+            desk.note(claimed, outcome)
+            if debug or (loud and type(outcome) is not Finish):
+                report.ended(claimed, outcome, desk.worker)
+
+    # The round trip
+
+    def _free(self) -> int:
+        """How many tasks may be claimed now."""
+        if self._stopping:
+            return 0
+        free = self.plan.concurrency - self.running
+        return free if self._left is None else min(free, self._left)
+
+    def _next(self) -> Desk | None:
+        """The partition whose turn it is: of those that may have something, the one that lags behind."""
+        if len(self._desks) == 1:
+            desk = self._desks[0]
+            return desk if desk.is_hungry or desk.verdicts else None
+        hungry = [desk for desk in self._desks if desk.is_hungry or desk.verdicts]
+        if not hungry:
+            return None
+        desk = min(hungry, key=lambda desk: desk.clock)
+        # A partition that was empty for long starts where the others are, not where it once stopped.
+        self._floor = max(self._floor, min((d.clock for d in hungry if d.is_backlogged), default=0.0))
+        return desk
+
+    def _trip(self, asked: Desk | None, free: int) -> None:
+        told = [desk for desk in self._desks if desk.verdicts]
+        commands: list[Command[Any]] = [desk.settle(self.plan) for desk in told]
+        if asked:
+            commands.append(asked.claim(self.plan, free, self._floor))
+            self._asked_at = monotonic()
+        replies = self._executor.run_many(commands, return_errors=True)
+        fault: Exception | None = None
+        for desk, reply in zip(told, replies, strict=False):
+            fault = self._settled(desk, reply) or fault
+        if asked:
+            fault = self._claimed(asked, replies[-1]) or fault
+        if fault:
+            raise fault
+
+    def _settled(self, desk: Desk, reply: Any) -> Exception | None:
+        if not isinstance(reply, Exception):
+            for verdict, settled in zip(desk.sent, reply, strict=True):
+                if settled == "lost":
+                    report.lost(verdict.task_id, desk.worker)
+            desk.settled()
+            desk.is_hungry = True  # what ended may have freed its user's next task
+            return None
+        if isinstance(reply, errors.Unavailable):
+            return reply
+        if isinstance(reply, errors.LeaseLost):
+            self._renounce(desk)
+            return None
+        if isinstance(reply, errors.ScriptFailed) and not desk.isolate(describe(reply)):
+            return None
+        return reply
+
+    def _claimed(self, desk: Desk, reply: Any) -> Exception | None:
+        if isinstance(reply, errors.LeaseLost):
+            self._renounce(desk)
+            return None
+        if isinstance(reply, Exception):
+            return reply
+        desk.answered(reply)
+        self._rest.learn(reply)
+        self._begin(desk, reply)
+        return None
+
+    def _begin(self, desk: Desk, claim: Claim) -> None:
+        runner, debug = self._runner, log.isEnabledFor(logging.DEBUG)
+        sync, awaiting = [], []
+        for claimed in claim.tasks:
+            if self._stopping:
+                desk.note(claimed, Release())
+            elif not runner.knows(claimed.name):
+                self._park(desk, claimed)
+            else:
+                (awaiting if runner.is_async(claimed.name) else sync).append((desk, claimed))
+                if debug:
+                    report.begun(claimed, desk.worker)
+        if self._left is not None:
+            self._left -= len(sync) + len(awaiting)
+        if sync:
+            self._pool.begin(sync)
+        if awaiting:
+            self._loop.begin(awaiting)
+
+    def _park(self, desk: Desk, claimed: Claimed) -> None:
+        outcome = Park(self.plan.park_ms, f"No worker that saw it knows a task named {claimed.name!r}.")
+        desk.note(claimed, outcome)
+        if claimed.name not in self._unknown:
+            self._unknown.add(claimed.name)
+            report.ended(claimed, outcome, desk.worker)
+
+    # Leases
+
+    def _new_desk(self, index: int) -> Desk:
+        return Desk(index, self.plan.space.all()[index], renew.new_worker(self.plan.name))
+
+    def _join(self) -> None:
+        """Take up the lease of each new incarnation, and say so before anything is claimed under it."""
+        fresh = [desk for desk in self._desks if not desk.is_joined]
+        for desk, reply in zip(
+            fresh,
+            self._executor.run_many([desk.join(self.plan) for desk in fresh], return_errors=True),
+            strict=True,
+        ):
+            if isinstance(reply, Exception):
+                raise reply
+            desk.is_joined = True
+            self._joined(desk.index, desk.worker)
+
+    def _renounce(self, desk: Desk) -> None:
+        log.error(
+            "Worker %s was taken for dead; its %d tasks belong to others now. It goes on under a new name.",
+            desk.worker, self.running, extra={"worker": desk.worker},
+        )  # fmt: skip
+        for verdict in desk.verdicts:
+            report.lost(verdict.task_id, desk.worker)
+        desk.is_lost = True
+        self._desks[desk.index] = self._new_desk(desk.index)
+
+    # Rest
+
+    def _sleep(self) -> None:
+        """Slots are free and nothing is ready: sleep until a ring, an outcome, or something is due."""
+        timeout = self.plan.idle_s
+        if not self._rest.alone:
+            timeout = min(timeout, SIGN_OF_LIFE_S)
+        due = [desk.wait_ms for desk in self._desks if desk.wait_ms is not None]
+        if due:
+            # Not a moment early: a claim before the time finds nothing and has to be repeated.
+            timeout = min(timeout, (min(due) + 1) / 1_000)
+        left = self._asked_at + timeout - monotonic()
+        rung = self._rest.sleep(self._outbox, max(0.0, left), self._is_needed)
+        now = monotonic()
+        for desk in self._desks:
+            if desk.index in rung or now >= self._asked_at + timeout:
+                desk.is_hungry = True
+
+    def _wait(self) -> None:
+        """All slots are taken, or nothing more is claimed: sleep until attempts end."""
+        if self._rest.pass_on(self._outbox, self._is_needed):
+            mark = 1 if self._stopping else min(self._mark, self.running)
+            self._outbox.wait(mark, self._is_needed)
+
+    def _is_needed(self) -> bool:
+        """Whether there is something to do that no outcome told of."""
+        return bool(self._suspects) or (self._stopping and not self.running)
+
+    def _suffer(self, error: Exception) -> None:
+        """Note that the server is away, once, and let some time pass."""
+        if not self._delay_s:
+            log.error("The worker keeps trying: %s", error)
+        self._delay_s = min(LAST_DELAY_S, self._delay_s * 2 or FIRST_DELAY_S)
+        sleep(self._delay_s)
+
+    # The end
+
+    def _end(self) -> End | None:
+        if self.running:
+            return None
+        if self._stopping:
+            return End.STOPPED
+        if self._left is not None and self._left <= 0:
+            return End.WORN
+        if self.plan.burst:
+            due = [desk.wait_ms for desk in self._desks if desk.wait_ms is not None]
+            if not due or min(due) > self.plan.patience_ms:
+                return End.DRAINED
+        return None
+
+    def _leave(self) -> None:
+        self._rest.hand_over()
+        with suppress(errors.LeaseLost):
+            self._executor.run_many([renew.leave(desk.keys, desk.worker) for desk in self._desks])
