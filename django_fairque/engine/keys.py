@@ -130,13 +130,8 @@ class Keys:
 
     @property
     def clock(self) -> str:
-        """Hash: virtual times, weights of the ready users, sequence numbers, last server time."""
+        """Hash: virtual times and weights of the ready users, counters of tasks, the last server time."""
         return f"{self.base}clock"
-
-    @property
-    def counts(self) -> str:
-        """Hash: waiting and running tasks, in all and by queue."""
-        return f"{self.base}counts"
 
     def stats(self, minute: int) -> str:
         """Hash: counters and histograms of one minute (minutes since the epoch)."""

@@ -98,7 +98,7 @@ def minute_of(now_ms: float) -> int:
 
 
 def _pairs(flat: list[bytes]) -> dict[str, int]:
-    return {name.decode(): int(value) for name, value in zip(flat[::2], flat[1::2], strict=True)}
+    return {name.decode(): int(float(value)) for name, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
 def _counts(reply: list[Any]) -> Counts:

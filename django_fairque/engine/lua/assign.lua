@@ -11,7 +11,7 @@ local group, moved = ARGV[2], 0
 debt_limit = tonumber(ARGV[3])
 clock_load('lt', 'seq')
 for i = 4, #ARGV do
-  local from = redis.call('HMGET', base .. 'user:' .. ARGV[i], 'g', 'pol')
+  local from = redis.call('HMGET', base .. 'user:' .. ARGV[i], 'g', 'n')
   if from[2] and (from[1] or '*') ~= group then
     move_to(user_load(ARGV[i]), group)
     moved = moved + 1
@@ -19,5 +19,4 @@ for i = 4, #ARGV do
 end
 users_save()
 clock_save()
-counts_save()
 return moved

@@ -29,11 +29,11 @@ else
   settle_place(user, may, queue, had)
 end
 user.n, user.dirty = user.n - 1, true
-redis.call('HSET', key, 's', 'canceled', 'ft', exact(now))
+redis.call('HSET', key, 's', 'canceled', 'ft', now_text)
 redis.call('PEXPIRE', key, ttl)
 redis.call('PEXPIRE', base .. 'body:' .. id, ttl)
 redis.call('PEXPIRE', base .. 'errors:' .. id, ttl)
-redis.call('ZADD', state_key('canceled'), exact(now), id)
+redis.call('ZADD', state_key('canceled'), now_text, id)
 stat('canceled', 1)
 users_save()
 clock_save()

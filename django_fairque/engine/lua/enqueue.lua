@@ -23,7 +23,7 @@ for k = 1, kinds do
   }
 end
 local place = kind_of[1].queue .. ':' .. kind_of[1].group
-clock_load('lt', 'seq', 'tick', 'v:' .. place, 'w:' .. place)
+clock_load('lt', 'seq', 'tick', 'due', 'v:' .. place, 'w:' .. place, 'q:' .. kind_of[1].queue)
 
 local function same_work(id, kind, payload)
   local v = redis.call('HMGET', task_key(id), 'u', 'n', 'q', 'p', 'b')
@@ -95,7 +95,7 @@ for i = start, #ARGV, 3 do
   if not skip[i] then
     local kind = kind_of[tonumber(ARGV[i])]
     local id, payload = ARGV[i + 1], ARGV[i + 2]
-    local fields = {'u', kind.user, 'n', kind.name, 'e', exact(now)}
+    local fields = {'u', kind.user, 'n', kind.name, 'e', now_text}
     if kind.queue ~= 'default' then fields[#fields + 1] = 'q'; fields[#fields + 1] = kind.queue end
     if kind.priority ~= '0' then fields[#fields + 1] = 'pr'; fields[#fields + 1] = kind.priority end
     if #payload <= INLINE then
@@ -134,11 +134,10 @@ for k = 1, kinds do
     if normal > 0 then redis.call('ZADD', lane_key(kind.user, 'normal', kind.queue), unpack(kind.normal)) end
     if critical > 0 then redis.call('RPUSH', lane_key(kind.user, 'critical', kind.queue), unpack(kind.critical)) end
     if due_at > 0 then
-      local key = state_key('scheduled')
-      local head = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
-      redis.call('ZADD', key, unpack(kind.due_at))
+      redis.call('ZADD', state_key('scheduled'), unpack(kind.due_at))
       -- Whoever sleeps has to learn that something is due earlier than it thinks.
-      if not head[2] or tonumber(head[2]) > kind.due * 1000 + 999 then ring_due = kind end
+      if kind.due < clock_get('due') then ring_due = kind end
+      due_by(kind.due)
     end
     user.n, user.dirty = user.n + kind.new, true
     if normal + critical > 0 then

@@ -5,18 +5,19 @@
 -- ARGV   now ms or "", worker, lease ms, group of its own or "", field, value, field, value ...
 -- Reply  "ok", or "lost" when this incarnation was declared dead
 
---@include clock
+--@include group
 
 local worker, lease_ms, group = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 if redis.call('ZSCORE', base .. 'dead', worker) then return 'lost' end
 if group ~= '' then
-  redis.call('SADD', base .. 'groups', group)
+  name_group(group)
   clock_set('a:' .. group, now)
 end
 local about = {'since', exact(now)}
 for i = 5, #ARGV do about[#about + 1] = ARGV[i] end
 redis.call('HSET', base .. 'worker:' .. worker, unpack(about))
 redis.call('ZADD', base .. 'leases', exact(now + lease_ms), worker)
+due_by(now + lease_ms)
 tick(lease_ms)
 clock_save()
 return 'ok'

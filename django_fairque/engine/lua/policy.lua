@@ -14,15 +14,15 @@ local user = user_load(name)
 local may = may_run(user)
 if what == 'pause' then
   user.paused = true
-  redis.call('HSET', user.key, 'p', '1', 'pol', user.packed)
+  redis.call('HSET', user.key, 'p', '1', 'n', user.n)
   redis.call('PERSIST', user.key)
-  redis.call('ZADD', base .. 'paused', 'NX', exact(now), name)
+  redis.call('ZADD', base .. 'paused', 'NX', now_text, name)
   redis.call('ZREM', base .. 'wake', name)
 elseif what == 'resume' then
   user.paused = nil
   redis.call('HDEL', user.key, 'p')
   redis.call('ZREM', base .. 'paused', name)
-  if user.exists and user.was_idle then redis.call('PEXPIRE', user.key, IDLE_KEPT_MS) end
+  if user.exists and user.n + user.flight == 0 then redis.call('PEXPIRE', user.key, IDLE_KEPT_MS) end
 elseif what == 'override' then
   redis.call('SET', base .. 'override:' .. name, packed)
   if user.exists then redis.call('HSET', user.key, 'ov', packed) end

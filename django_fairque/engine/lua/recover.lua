@@ -5,10 +5,10 @@
 -- ARGV   now ms or "", lease ms, max deliveries, how many tasks at most, worker or ""
 -- Reply  how many tasks were taken back
 
---@include requeue
+--@include house
 
 local most = tonumber(ARGV[4])
-clock_load('lt', 'seq', 'tick', 'grace')
+clock_load('lt', 'seq', 'tick', 'grace', 'due')
 tick(tonumber(ARGV[2]))
 if ARGV[5] ~= '' and (redis.call('ZSCORE', base .. 'leases', ARGV[5]) or redis.call('EXISTS', held_key(ARGV[5])) == 1) then
   declare_dead(ARGV[5])

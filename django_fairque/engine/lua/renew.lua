@@ -26,7 +26,7 @@ local function charge_running(worker)
       local v = clock_get('v:' .. parts.queue .. ':' .. user.group)
       local most = math.max(lane.tag, v + debt_limit / user.policy.weight)
       lane.tag = math.min(lane.tag + extra / user.policy.weight, most)
-      lane.dirty, user.dirty = true, true
+      user.dirty = true
       redis.call('ZADD', ready_key(parts.queue, user.group), 'XX', after_ties(lane.tag), user.name)
       redis.call('HSET', key, held[i], table.concat({parts.call, exact(parts.start), exact(parts.est + extra),
         parts.flags, parts.score, parts.queue, parts.user}, '|'))
@@ -45,7 +45,8 @@ for i = 9, #ARGV do
   end
 end
 trim('finished', tonumber(ARGV[5]), tonumber(ARGV[4]), 512)
-count('dropped', trim('failed', dead_letter_limit, failed_ttl_ms, 512))
+local dropped = trim('failed', dead_letter_limit, failed_ttl_ms, 512)
+if dropped > 0 then count('dropped', dropped) end
 trim('canceled', tonumber(ARGV[5]), tonumber(ARGV[4]), 512)
 users_save()
 clock_save()

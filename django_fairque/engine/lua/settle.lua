@@ -13,7 +13,7 @@
 local worker, result_ttl = ARGV[2], ARGV[3]
 local finished_limit, by_time = tonumber(ARGV[5]), ARGV[7] == 'time'
 failed_ttl_ms, dead_letter_limit, debt_limit = tonumber(ARGV[4]), tonumber(ARGV[6]), tonumber(ARGV[8])
-clock_load('lt', 'seq')
+clock_load('lt', 'seq', 'due', 'running')
 
 local function expire(key) redis.call('PEXPIRE', key, result_ttl) end
 
@@ -25,7 +25,7 @@ local function charge(user, queue, estimated, ran_ms)
   if ran_ms < estimated and tag < v then tag = math.min(lane.tag, v) end
   local most = v + debt_limit / user.policy.weight
   if tag > most then tag = math.max(most, math.min(lane.tag, tag)) end
-  lane.tag, lane.dirty, user.dirty = tag, true, true
+  lane.tag, user.dirty = tag, true
   user.est = user.est > 0 and user.est + 0.2 * (ran_ms - user.est) or math.max(ran_ms, 1)
   redis.call('ZADD', ready_key(queue, user.group), 'XX', after_ties(tag), user.name)
 end
@@ -49,9 +49,9 @@ for i = 9, #ARGV, 5 do
     if by_time and outcome ~= 'release' then charge(user, queue, held.est, ran) end
     if outcome == 'finish' then
       if #text <= INLINE then
-        redis.call('HSET', key, 's', 'finished', 'ft', exact(now), 'r', text)
+        redis.call('HSET', key, 's', 'finished', 'ft', now_text, 'r', text)
       else
-        redis.call('HSET', key, 's', 'finished', 'ft', exact(now), 'rb', #text)
+        redis.call('HSET', key, 's', 'finished', 'ft', now_text, 'rb', #text)
         redis.call('SET', base .. 'result:' .. id, text, 'PX', result_ttl)
       end
       expire(key)
@@ -59,7 +59,7 @@ for i = 9, #ARGV, 5 do
         expire(base .. 'body:' .. id)
         expire(base .. 'errors:' .. id)
       end
-      redis.call('ZADD', state_key('finished'), exact(now), id)
+      redis.call('ZADD', state_key('finished'), now_text, id)
       stat('finished', 1)
       stat_ms('r', ran)
       settle_place(user, may)

@@ -12,7 +12,7 @@ local function alive(state, ttl)
   return redis.call('ZCOUNT', state_key(state), exact(now - tonumber(ttl)), '+inf')
 end
 
-local reply = {exact(now), redis.call('HGETALL', base .. 'counts'), redis.call('ZCARD', state_key('scheduled')),
+local reply = {exact(now), redis.call('HGETALL', clock_key), redis.call('ZCARD', state_key('scheduled')),
   alive('finished', ARGV[2]), alive('failed', ARGV[3]), alive('canceled', ARGV[2]),
   redis.call('ZCARD', base .. 'users'), redis.call('ZCARD', base .. 'leases')}
 local first, last = tonumber(ARGV[4]), tonumber(ARGV[5])

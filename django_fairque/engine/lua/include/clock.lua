@@ -1,4 +1,6 @@
 -- The server's time and the fields of the hash `clock`, read at most once and written at most once.
+-- A number that only scripts read goes to Redis as it is: the server writes it with all its digits.
+-- A number that Python reads goes through `exact`, since the server may write 1e+12 for it.
 --@include names
 
 local clock_key = base .. 'clock'
@@ -32,10 +34,10 @@ end
 
 local function clock_save()
   if not clock_changed then return end
-  local args = {}
+  local args, n = {}, 0
   for field in pairs(clock_dirty) do
-    args[#args + 1] = field
-    args[#args + 1] = exact(clock[field])
+    args[n + 1], args[n + 2] = field, clock[field]
+    n = n + 2
   end
   redis.call('HSET', clock_key, unpack(args))
 end
@@ -50,6 +52,7 @@ else
   now = tonumber(ARGV[1])
   now_us = now * 1000
 end
+local now_text = exact(now)
 
 -- Virtual times of equal users are told apart by the order in which they came, never by name.
 local TIES, TIE = 4096, 2 ^ -24
@@ -57,7 +60,7 @@ local TIES, TIE = 4096, 2 ^ -24
 local function after_ties(tag)
   local seq = clock_get('seq') + 1
   clock_set('seq', seq)
-  return exact(tag + seq % TIES * TIE)
+  return tag + seq % TIES * TIE
 end
 
 -- A time in microseconds that no earlier caller got: what makes equal priorities first in, first out.
@@ -66,6 +69,12 @@ local function next_us()
   if last < now_us then last = now_us end
   clock_set('lt', last)
   return last
+end
+
+-- The moment before which there is nothing to promote, wake or recover: whoever adds something earlier
+-- moves it forward, so that a claim need not look into four sets.
+local function due_by(at_ms)
+  if at_ms < clock_get('due') then clock_set('due', at_ms) end
 end
 
 -- The scripts keep the last time they ran. After an absence of half a lease the workers could not

@@ -1,6 +1,8 @@
 -- Changes to a user that keep its place: another policy, another group.
 --@include user
 
+--@include group
+
 local function reweigh(user, policy)
   for queue in pairs(user.waiting) do
     if redis.call('ZSCORE', ready_key(queue, user.group), user.name) then
@@ -32,13 +34,12 @@ end
 -- Another group serves the user from now on; it keeps its lead or lag over the clock.
 local function move_to(user, group)
   if user.group == group then return end
-  if group ~= '*' then redis.call('SADD', base .. 'groups', group) end
+  if group ~= '*' then name_group(group) end
   local may, from = may_run(user), user.group
   for queue in pairs(user.waiting) do
     local entry = user_queue(user, queue)
     if may and entry.n > 0 then exit(user, queue) end
     entry.tag = clock_get('v:' .. queue .. ':' .. group) + entry.tag - clock_get('v:' .. queue .. ':' .. from)
-    entry.dirty = true
   end
   user.group, user.dirty = group, true
   if user.exists then redis.call('HSET', user.key, 'g', group) end

@@ -5,9 +5,9 @@
 --   in body:<id>, pr priority ("c" critical; absent for 0), at due ms, a failed attempts, d runs lost with
 --   their worker, s state (absent while queued), h <worker>:<call> of the last claim, st its start,
 --   s1 the first start, ws earlier workers, ft end, r result or rb its size in result:<id>, rs reason.
--- user:<user> is a hash: pol policy, ov override, g group (unless *), n accepted and not started, f in
---   flight, p paused, tat of the rate, est mean run ms, qs queues with waiting tasks, and for each such
---   queue n:<q> waiting, c:<q> of them critical, t:<q> virtual start tag.
+-- user:<user> is a hash: pol policy (unless the default), ov override, g group (unless *), n accepted and
+--   not started, f in flight, p paused, tat of the rate, est mean run ms, qs the queues it waits in (unless
+--   it is only `default`), and for each such queue n:<q> waiting, c:<q> of them critical, t:<q> its tag.
 
 local base = KEYS[1]
 

@@ -52,7 +52,7 @@ local function take_turn(source, by_time)
   if lane.n > 0 and may_run(user) then
     local offset = source.users and clock_get('v:' .. where) or 0
     pops.tag = after_ties(lane.tag)
-    push(source, entry, tonumber(pops.tag) - offset)
+    push(source, entry, pops.tag - offset)
   else
     -- Gone from here now, so that the clock counts only those who can be served.
     pops.tag = nil
@@ -72,7 +72,8 @@ local function leave_ready()
       for queue in pairs(user.waiting) do exit(user, queue) end
       local until_ms = over_rate_until(user)
       if until_ms and next(user.waiting) then
-        redis.call('ZADD', base .. 'wake', exact(until_ms), user.name)
+        redis.call('ZADD', base .. 'wake', until_ms, user.name)
+        due_by(math.floor(until_ms))
       end
     end
   end

@@ -22,15 +22,22 @@ local function policy_of(packed)
   return policy
 end
 
-local function user_queue(user, queue)
-  local entry = user.queues[queue]
-  if not entry then
-    local v = redis.call('HMGET', user.key, 'n:' .. queue, 'c:' .. queue, 't:' .. queue)
-    entry = {n = tonumber(v[1] or 0), critical = tonumber(v[2] or 0), tag = tonumber(v[3] or 0)}
-    user.queues[queue] = entry
-  end
-  return entry
+local function lane_of(n, critical, tag)
+  n, critical, tag = tonumber(n or 0), tonumber(critical or 0), tonumber(tag or 0)
+  return {n = n, critical = critical, tag = tag, n0 = n, critical0 = critical, tag0 = tag}
 end
+
+local function user_queue(user, queue)
+  local lane = user.queues[queue]
+  if not lane then
+    local v = redis.call('HMGET', user.key, 'n:' .. queue, 'c:' .. queue, 't:' .. queue)
+    lane = lane_of(v[1], v[2], v[3])
+    user.queues[queue] = lane
+  end
+  return lane
+end
+
+local DEFAULT_POLICY = '1|0|0|1|0'
 
 local function user_load(name, queue)
   local user = users[name]
@@ -40,19 +47,24 @@ local function user_load(name, queue)
   end
   local key = base .. 'user:' .. name
   queue = queue or 'default'
-  local v = redis.call('HMGET', key, 'pol', 'ov', 'g', 'n', 'f', 'p', 'tat', 'est', 'qs',
+  local v = redis.call('HMGET', key, 'n', 'f', 'pol', 'ov', 'g', 'p', 'tat', 'est', 'qs',
     'n:' .. queue, 'c:' .. queue, 't:' .. queue)
+  local n, flight = tonumber(v[1] or 0), tonumber(v[2] or 0)
+  local lane = lane_of(v[10], v[11], v[12])
   user = {
-    name = name, key = key, exists = v[1] and true, packed = v[1] or '1|0|0|1|0', override = v[2],
-    group = v[3] or '*', n = tonumber(v[4] or 0), flight = tonumber(v[5] or 0), paused = v[6] and true,
-    tat = tonumber(v[7] or 0), est = tonumber(v[8] or 0), waiting = {}, queues = {},
+    name = name, key = key, exists = v[1] and true, packed = v[3] or DEFAULT_POLICY, override = v[4],
+    group = v[5] or '*', n = n, n0 = v[1] and n, flight = flight, flight0 = flight, paused = v[6] and true,
+    tat = tonumber(v[7] or 0), est = tonumber(v[8] or 0), qs = v[9], waiting = {}, queues = {[queue] = lane},
+    policy = policy_of(v[4] or v[3] or DEFAULT_POLICY),
   }
-  user.was_idle = user.n + user.flight == 0
-  user.policy = policy_of(user.override or user.packed)
+  -- Without qs the user waits in `default` at most.
   if v[9] then
     for q in string.gmatch(v[9], '[^:]+') do user.waiting[q] = true end
+  elseif queue ~= 'default' then
+    user.waiting.default = user.exists
+  elseif lane.n > 0 then
+    user.waiting.default = true
   end
-  user.queues[queue] = {n = tonumber(v[10] or 0), critical = tonumber(v[11] or 0), tag = tonumber(v[12] or 0)}
   users[name] = user
   return user
 end
@@ -83,7 +95,7 @@ local function enter(user, queue)
   local tag = entry.tag
   if tag > most then tag = most end
   if tag < v then tag = v end
-  entry.tag, entry.dirty, user.dirty = tag, true, true
+  entry.tag, user.dirty = tag, true
   if redis.call('ZADD', ready_key(queue, user.group), 'NX', after_ties(tag), user.name) == 1 then
     clock_set('w:' .. place, clock_get('w:' .. place) + user.policy.weight)
     rung(queue, user.group)
@@ -119,17 +131,26 @@ local function settle_place(user, was, queue, had)
   end
   if not may and not user.paused and next(user.waiting) then
     local at = over_rate_until(user)
-    if at then redis.call('ZADD', base .. 'wake', exact(at), user.name) end
+    if at then
+      redis.call('ZADD', base .. 'wake', at, user.name)
+      due_by(math.floor(at))
+    end
   end
 end
 
 local function waits(user, queue, by, critical)
-  local entry = user_queue(user, queue)
-  entry.n = entry.n + by
-  entry.critical = entry.critical + (critical or 0)
-  entry.dirty, user.dirty = true, true
-  user.waiting[queue] = entry.n > 0 and true or nil
+  local lane = user_queue(user, queue)
+  lane.n = lane.n + by
+  lane.critical = lane.critical + (critical or 0)
+  user.dirty = true
+  user.waiting[queue] = lane.n > 0 and true or nil
   count('q:' .. queue, by)
+end
+
+-- One flight less.
+local function landed(user)
+  if user.flight > 0 then user.flight = user.flight - 1 end
+  user.dirty = true
 end
 
 -- A user without tasks keeps its hash for an hour, or until its rate allows the next start: that is
@@ -137,50 +158,43 @@ end
 local IDLE_KEPT_MS = 3600000
 
 local function user_save(user)
-  local args, waiting = {'n', exact(user.n), 'f', exact(user.flight)}, {}
-  for queue, entry in pairs(user.queues) do
-    if entry.dirty then
-      args[#args + 1] = 'n:' .. queue
-      args[#args + 1] = exact(entry.n)
-      args[#args + 1] = 't:' .. queue
-      args[#args + 1] = exact(entry.tag)
-      args[#args + 1] = 'c:' .. queue
-      args[#args + 1] = exact(entry.critical)
-    end
+  local args, k = {}, 0
+  local function put(field, value)
+    args[k + 1], args[k + 2] = field, value
+    k = k + 2
   end
-  for queue in pairs(user.waiting) do waiting[#waiting + 1] = queue end
-  args[#args + 1] = 'qs'
-  args[#args + 1] = table.concat(waiting, ':')
-  if user.policy.rate > 0 then
-    args[#args + 1] = 'tat'
-    args[#args + 1] = exact(user.tat)
+  if user.n ~= user.n0 then put('n', user.n) end
+  if user.flight ~= user.flight0 then put('f', user.flight) end
+  for queue, lane in pairs(user.queues) do
+    if lane.n ~= lane.n0 then put('n:' .. queue, lane.n) end
+    if lane.critical ~= lane.critical0 then put('c:' .. queue, lane.critical) end
+    if lane.tag ~= lane.tag0 then put('t:' .. queue, lane.tag) end
   end
-  if user.est > 0 then
-    args[#args + 1] = 'est'
-    args[#args + 1] = exact(user.est)
+  local qs, first = nil, next(user.waiting)
+  if first and (first ~= 'default' or next(user.waiting, first)) then
+    local names = {}
+    for queue in pairs(user.waiting) do names[#names + 1] = queue end
+    qs = table.concat(names, ':')
   end
+  if qs and qs ~= user.qs then put('qs', qs) end
+  if user.policy.rate > 0 then put('tat', user.tat) end
+  if user.est > 0 then put('est', user.est) end
   if not user.exists then
-    args[#args + 1] = 'pol'
-    args[#args + 1] = user.packed
-    if user.override then
-      args[#args + 1] = 'ov'
-      args[#args + 1] = user.override
-    end
-    if user.group ~= '*' then
-      args[#args + 1] = 'g'
-      args[#args + 1] = user.group
-    end
+    if user.packed ~= DEFAULT_POLICY then put('pol', user.packed) end
+    if user.override then put('ov', user.override) end
+    if user.group ~= '*' then put('g', user.group) end
   end
-  redis.call('HSET', user.key, unpack(args))
-  local idle = user.n + user.flight == 0
-  if idle and not user.was_idle then
+  if k > 0 then redis.call('HSET', user.key, unpack(args)) end
+  if user.qs and not qs then redis.call('HDEL', user.key, 'qs') end
+  local idle, was_idle = user.n + user.flight == 0, (user.n0 or 0) + user.flight0 == 0
+  if idle and not was_idle then
     redis.call('ZREM', base .. 'users', user.name)
     if not user.paused then
       local keep = user.tat - now
       redis.call('PEXPIRE', user.key, exact(math.ceil(keep > IDLE_KEPT_MS and keep or IDLE_KEPT_MS)))
     end
-  elseif user.was_idle and not idle then
-    redis.call('ZADD', base .. 'users', 'NX', exact(now), user.name)
+  elseif was_idle and not idle then
+    redis.call('ZADD', base .. 'users', 'NX', now_text, user.name)
     if user.exists then redis.call('PERSIST', user.key) end
   end
 end
