@@ -77,8 +77,9 @@ def enqueue(
         (
             moment(now_ms),
             "1" if given else "",
-            options.debt_limit,
+            options.debt,
             options.priority_age_ms * 1_000,
+            options.lease_ms,
             len(kinds),
             *header,
             *body,

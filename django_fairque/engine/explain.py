@@ -58,7 +58,8 @@ class Standing:
         return [
             worker
             for worker in workers
-            if queues.intersection(worker.serve.queues)
+            if worker.lease_ms > 0
+            and queues.intersection(worker.serve.queues)
             and any(self._is_served(target) for target in (*worker.serve.home, *worker.serve.steal))
         ]
 
@@ -74,6 +75,8 @@ class Standing:
         if not self.waiting:
             return "Nothing is waiting."
         if not self.queued:
+            if not any(worker.lease_ms > 0 for worker in workers):
+                return f"Its {self.waiting} waiting tasks are scheduled, and no worker is alive to start them."
             return f"Its {self.waiting} waiting tasks are scheduled for later."
         if self.paused:
             return f"It is paused; {self.queued} tasks wait until it is resumed."

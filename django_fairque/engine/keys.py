@@ -25,11 +25,15 @@ _PREFIX = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _PARTITION_SUFFIX = re.compile(r"~(\d+)$")
 
 
-@lru_cache(maxsize=16_384)
 def encode(value: str, field: str = "user_id", limit: int = MAX_USER_ID_BYTES) -> str:
     """``value`` as it stands in a key. Raises ``Invalid`` when it is empty, too long or no text."""
     if not isinstance(value, str):
         raise Invalid(field, f"must be a string, not {type(value).__name__}.")
+    return _encoded(value, field, limit)
+
+
+@lru_cache(maxsize=16_384)
+def _encoded(value: str, field: str, limit: int) -> str:
     if not value:
         raise Invalid(field, "must not be empty.")
     try:
@@ -165,7 +169,7 @@ class Space:
 
     def partition_of(self, user_id: str) -> int:
         """The partition of a user: a hash that no Python version or process changes."""
-        return crc32(user_id.encode()) % self.partitions if self.partitions > 1 else 0
+        return crc32(encode(user_id).encode()) % self.partitions if self.partitions > 1 else 0
 
     def of_user(self, user_id: str) -> Keys:
         """The keys of the partition this user lives in."""

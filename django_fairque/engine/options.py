@@ -19,13 +19,18 @@ class Options:
     max_deliveries: int = 5
     fairness: Fairness = "turns"
     debt_limit: float = 64.0
-    """How far a user's tag may lie ahead of the clock, in turns or (``"time"``) in milliseconds."""
+    """How far a user may lie ahead of the clock: in turns, or (``"time"``) in seconds of run time."""
     priority_age_ms: int = MINUTE_MS
     """What one step of priority is worth in age."""
     result_ttl_ms: int = 60 * MINUTE_MS
     failed_ttl_ms: int = 30 * DAY_MS
     finished_limit: int = 100_000
     dead_letter_limit: int = 100_000
+
+    @property
+    def debt(self) -> float:
+        """``debt_limit`` in the unit of the virtual time: turns or milliseconds."""
+        return self.debt_limit * 1_000 if self.fairness == "time" else self.debt_limit
 
 
 DEFAULTS = Options()

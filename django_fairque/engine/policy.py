@@ -46,7 +46,7 @@ def assign(
     now_ms: int | None = None,
 ) -> Command[int]:
     """Move ``users`` (of this partition) to the group of a named worker; each keeps its lead or lag."""
-    args = (moment(now_ms), encode_group(group), options.debt_limit, *(encode(user) for user in users))
+    args = (moment(now_ms), encode_group(group), options.debt, *(encode(user) for user in users))
     return Command("assign", (keys.base,), args, int)
 
 
@@ -59,7 +59,7 @@ def _policy(
     options: Options = DEFAULTS,
     now_ms: int | None = None,
 ) -> Command[None]:
-    args = (moment(now_ms), encode(user_id), what, packed, options.debt_limit)
+    args = (moment(now_ms), encode(user_id), what, packed, options.debt)
     return Command("policy", (keys.base,), args, _nothing)
 
 

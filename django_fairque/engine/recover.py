@@ -19,5 +19,13 @@ def recover(
 
     Its tasks return to their places. One that has lost its worker ``max_deliveries`` times is buried.
     """
-    args = (moment(now_ms), options.lease_ms, options.max_deliveries, limit, worker or "")
+    args = (
+        moment(now_ms),
+        options.lease_ms,
+        options.max_deliveries,
+        limit,
+        options.failed_ttl_ms,
+        options.dead_letter_limit,
+        worker or "",
+    )
     return Command("recover", (keys.base,), args, int)

@@ -57,7 +57,7 @@ def renew(
         options.finished_limit,
         options.failed_ttl_ms,
         options.dead_letter_limit,
-        options.debt_limit,
+        options.debt,
         *workers,
     )
     return Command("renew", (keys.base,), args, _names)

@@ -45,7 +45,7 @@ def settle(
         options.finished_limit,
         options.dead_letter_limit,
         options.fairness,
-        options.debt_limit,
+        options.debt,
     ]
     for task_id, call, outcome in verdicts:
         args += (task_id, call, *_words(outcome))

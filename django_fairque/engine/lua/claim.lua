@@ -3,8 +3,8 @@
 --
 -- KEYS   base
 -- ARGV   now ms or "", worker, call, how many, lease ms, max deliveries, "turns" or "time", debt limit,
---        microseconds of age a priority is worth, floor of the clock, then n and n queues, n and n home
---        targets, n and n targets to steal from ("A" all groups, "G<group>", "U<user>")
+--        microseconds of age a priority is worth, floor of the clock, TTL of failed ms, how many dead letters,
+--        then n and n queues, n and n home targets, n and n targets to steal from ("A" all groups, "G<group>", "U<user>")
 -- Reply  {"lost"}, or {"ok", "1" when others are ready still, ms until something may be due or "",
 --        clock, groups joined by ":", now ms, then 11 values a task: id, name, user, queue, priority, payload or
 --        false, failed attempts, lost runs, enqueued ms, due ms or false, earlier workers or false}
@@ -16,7 +16,7 @@
 local worker, call, limit, lease_ms = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local max_deliveries, by_time, age_us = tonumber(ARGV[6]), ARGV[7] == 'time', tonumber(ARGV[9])
 debt_limit = tonumber(ARGV[8])
-local at = 11
+local at = 13
 local function list()
   local n, values = tonumber(ARGV[at]), {}
   for i = 1, n do values[i] = ARGV[at + i] end
@@ -52,6 +52,7 @@ end
 
 if clock_get('due') <= now then
   --@include house
+  failed_ttl_ms, dead_letter_limit = tonumber(ARGV[11]), tonumber(ARGV[12])
   keep_house(max_deliveries, age_us)
 end
 
@@ -82,7 +83,11 @@ if not again and limit > 0 then
       home[#home + 1] = source
     end
   end
-  local turn = clock_get('seq')
+  local turn = 0
+  if #home > 1 or #steal > 1 then
+    turn = clock_get('turn')
+    clock_set('turn', (turn + limit) % 1000003)
+  end
   while #order < limit do
     local source = next_source(home, turn + #order) or next_source(steal, turn + #order)
     if not source then break end
@@ -112,12 +117,11 @@ for i = 1, #found do
     -- The others go on; whoever keeps the house next buries this one.
     local user = user_load(task.user, task.queue)
     local may = may_run(user)
-    if not again then
-      landed(user)
-      settle_place(user, may)
-      redis.call('RPUSH', base .. 'spoiled', id .. '|' .. task.queue .. '|' .. task.user)
-      due_by(now)
-    end
+    if again and redis.call('HDEL', held_key(worker), id) == 1 then count('running', -1) end
+    landed(user)
+    settle_place(user, may)
+    redis.call('RPUSH', base .. 'spoiled', id .. '|' .. task.queue .. '|' .. task.user)
+    due_by(now)
   else
     if not again then
       redis.call('HSET', key, 's', 'started', 'h', token, 'st', now_text)

@@ -3,16 +3,16 @@
 --
 -- KEYS   base
 -- ARGV   now ms or "", "1" when the caller chose the ids, debt limit, microseconds of age a priority is
---        worth, n, then n times {user, group, policy, queue, name, priority or "c", due ms or ""},
+--        worth, lease ms, n, then n times {user, group, policy, queue, name, priority or "c", due ms or ""},
 --        then for each task {index of its kind, id, payload}
 -- Reply  {"ok", how many are new, ids that existed ...}, {"conflict", id} or {"full", user, waiting, limit}
 -- Holds  nothing is written unless every task is; an id that exists with the same work changes nothing
 
 --@include move
 
-local given, age_us, kinds = ARGV[2] == '1', tonumber(ARGV[4]), tonumber(ARGV[5])
+local given, age_us, lease_ms, kinds = ARGV[2] == '1', tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 debt_limit = tonumber(ARGV[3])
-local KIND, FIRST = 7, 5
+local KIND, FIRST = 7, 6
 
 local kind_of = {}
 for k = 1, kinds do
@@ -23,7 +23,7 @@ for k = 1, kinds do
   }
 end
 local place = kind_of[1].queue .. ':' .. kind_of[1].group
-clock_load('lt', 'seq', 'tick', 'due', 'v:' .. place, 'w:' .. place, 'q:' .. kind_of[1].queue)
+clock_load('lt', 'seq', 'tick', 'grace', 'due', 'v:' .. place, 'w:' .. place, 'q:' .. kind_of[1].queue)
 
 local function same_work(id, kind, payload)
   local v = redis.call('HMGET', task_key(id), 'u', 'n', 'q', 'p', 'b')
@@ -69,9 +69,6 @@ for k = 1, kinds do
   local kind = kind_of[k]
   if kind.new > 0 then
     local user = user_load(kind.user, kind.queue)
-    if not user.exists and user.override == nil then
-      user.override = redis.call('GET', base .. 'override:' .. kind.user)
-    end
     local limit = policy_of(user.override or kind.policy).limit
     if limit > 0 and user.n + coming[kind.user] > limit then
       return {'full', kind.user, user.n, limit}
@@ -80,7 +77,7 @@ for k = 1, kinds do
 end
 
 -- Act.
-local made, ring_due = 0, nil
+local made, ring_due, critical_of = 0, nil, {}
 for k = 1, kinds do
   local kind = kind_of[k]
   if kind.new > 0 then
@@ -88,7 +85,10 @@ for k = 1, kinds do
     take_policy(user, kind.policy)
     move_to(user, kind.group)
     kind.member = user
-    kind.normal, kind.critical, kind.due_at = {}, {}, {}
+    kind.normal, kind.critical, kind.due_at = {}, 0, {}
+    -- Critical tasks of one user are one line, whatever function they call.
+    kind.line = kind.user .. '|' .. kind.queue
+    critical_of[kind.line] = critical_of[kind.line] or {}
   end
 end
 for i = start, #ARGV, 3 do
@@ -112,11 +112,12 @@ for i = start, #ARGV, 3 do
     made = made + 1
     if kind.due and kind.due > now then
       local list = kind.due_at
-      -- The order of arrival decides among tasks that are due in the same millisecond.
-      list[#list + 1] = exact(kind.due * 1000 + next_us() % 1000)
+      list[#list + 1] = due_place(kind.due)
       list[#list + 1] = id
     elseif kind.priority == 'c' then
-      kind.critical[#kind.critical + 1] = id
+      local line = critical_of[kind.line]
+      line[#line + 1] = id
+      kind.critical = kind.critical + 1
     else
       local list = kind.normal
       list[#list + 1] = exact(next_us() - tonumber(kind.priority) * age_us)
@@ -130,9 +131,13 @@ for k = 1, kinds do
   if user then
     local entry = user_queue(user, kind.queue)
     local had, may = entry.n > 0, may_run(user)
-    local normal, critical, due_at = #kind.normal / 2, #kind.critical, #kind.due_at / 2
+    local normal, critical, due_at = #kind.normal / 2, kind.critical, #kind.due_at / 2
     if normal > 0 then redis.call('ZADD', lane_key(kind.user, 'normal', kind.queue), unpack(kind.normal)) end
-    if critical > 0 then redis.call('RPUSH', lane_key(kind.user, 'critical', kind.queue), unpack(kind.critical)) end
+    local line = critical_of[kind.line]
+    if #line > 0 then
+      redis.call('RPUSH', lane_key(kind.user, 'critical', kind.queue), unpack(line))
+      critical_of[kind.line] = {}
+    end
     if due_at > 0 then
       redis.call('ZADD', state_key('scheduled'), unpack(kind.due_at))
       -- Whoever sleeps has to learn that something is due earlier than it thinks.
@@ -149,7 +154,7 @@ end
 if ring_due then rung(ring_due.queue, ring_due.member.group) end
 if made > 0 then
   stat('enqueued', made)
-  if now - clock_get('tick') > 1000 then clock_set('tick', now) end
+  tick(lease_ms)
   users_save()
   clock_save()
   counts_save()

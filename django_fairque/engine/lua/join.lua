@@ -3,12 +3,14 @@
 --
 -- KEYS   base
 -- ARGV   now ms or "", worker, lease ms, group of its own or "", field, value, field, value ...
--- Reply  "ok", or "lost" when this incarnation was declared dead
+-- Reply  "ok", or "lost" when this incarnation has ended
 
 --@include group
 
 local worker, lease_ms, group = ARGV[2], tonumber(ARGV[3]), ARGV[4]
-if redis.call('ZSCORE', base .. 'dead', worker) then return 'lost' end
+if redis.call('ZSCORE', base .. 'dead', worker) or redis.call('ZSCORE', base .. 'gone', worker) then
+  return 'lost'
+end
 if group ~= '' then
   name_group(group)
   clock_set('a:' .. group, now)

@@ -47,6 +47,7 @@ end
 trim('finished', tonumber(ARGV[5]), tonumber(ARGV[4]), 512)
 local dropped = trim('failed', dead_letter_limit, failed_ttl_ms, 512)
 if dropped > 0 then count('dropped', dropped) end
+redis.call('ZREMRANGEBYSCORE', base .. 'gone', '-inf', exact(now - 86400000))
 trim('canceled', tonumber(ARGV[5]), tonumber(ARGV[4]), 512)
 users_save()
 clock_save()

@@ -19,15 +19,16 @@ local function expire(key) redis.call('PEXPIRE', key, result_ttl) end
 
 -- The estimate was charged at the claim; the real cost is known now. A refund never goes below V.
 local function charge(user, queue, estimated, ran_ms)
-  local lane = user_queue(user, queue)
-  local v = clock_get('v:' .. queue .. ':' .. user.group)
-  local tag = lane.tag + (ran_ms - estimated) / user.policy.weight
-  if ran_ms < estimated and tag < v then tag = math.min(lane.tag, v) end
-  local most = v + debt_limit / user.policy.weight
-  if tag > most then tag = math.max(most, math.min(lane.tag, tag)) end
-  lane.tag, user.dirty = tag, true
+  local extra, lane = ran_ms - estimated, user_queue(user, queue)
+  if extra < 0 then
+    refund(user, queue, -extra)
+  else
+    local most = clock_get('v:' .. queue .. ':' .. user.group) + debt_limit / user.policy.weight
+    lane.tag = math.max(lane.tag, math.min(lane.tag + extra / user.policy.weight, most))
+    redis.call('ZADD', ready_key(queue, user.group), 'XX', after_ties(lane.tag), user.name)
+  end
   user.est = user.est > 0 and user.est + 0.2 * (ran_ms - user.est) or math.max(ran_ms, 1)
-  redis.call('ZADD', ready_key(queue, user.group), 'XX', after_ties(tag), user.name)
+  user.dirty = true
 end
 
 local reply, ended = {}, {}
@@ -64,6 +65,7 @@ for i = 9, #ARGV, 5 do
       stat_ms('r', ran)
       settle_place(user, may)
     elseif outcome == 'release' then
+      refund(user, queue, held.est)
       settle_place(user, may)
       redis.call('HDEL', key, 'st')
       back(user, id, queue, held.score)
@@ -86,6 +88,7 @@ for i = 9, #ARGV, 5 do
     end
   end
 end
+back_in_line()
 for i = 1, #ended, 1000 do
   redis.call('HDEL', held_key(worker), unpack(ended, i, math.min(i + 999, #ended)))
 end

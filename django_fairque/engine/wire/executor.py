@@ -6,6 +6,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Generator, Sequence
+from socket import socket
 from typing import Any, Protocol, TypeVar
 from weakref import WeakSet
 
@@ -25,12 +26,15 @@ R = TypeVar("R")
 class Link(Protocol):
     """The part of a redis-py connection that is used here."""
 
+    _sock: socket
+    """For a selector to wait on; redis-py has no public name for it."""
+
     @property
     def socket_timeout(self) -> float | None: ...
     def connect(self) -> None: ...
     def disconnect(self) -> None: ...
     def send_packed_command(self, command: Sequence[bytes], check_health: bool = True) -> None: ...
-    def read_response(self) -> Any: ...
+    def read_response(self, *, timeout: float = ..., disconnect_on_error: bool = True) -> Any: ...
 
 
 _executors: WeakSet[Executor] = WeakSet()
@@ -214,4 +218,5 @@ def _forget_after_fork() -> None:
         executor._idle = _no_links()
 
 
-os.register_at_fork(after_in_child=_forget_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

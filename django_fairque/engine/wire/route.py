@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from typing import Any
@@ -22,7 +23,7 @@ class Route:
 
     def __init__(self, address: Address, folder: str = "") -> None:
         self.address = address
-        self.folder = address.folder or folder
+        self.folder = folder
 
     def __str__(self) -> str:
         return str(self.address)
@@ -40,7 +41,7 @@ class Route:
         """Find out what ``endpoint`` did not know."""
         yield from ()
 
-    def lost(self, endpoint: Endpoint) -> None:
+    def lost(self, endpoint: Endpoint | None = None) -> None:
         """That server did not answer, or is not what it was."""
 
     def moved(self, slot: int, host: str, port: int) -> None:
@@ -68,7 +69,8 @@ class Embedded(Route):
     """The server in the project's folder; whoever misses it starts it."""
 
     def __init__(self, address: Address, folder: str = "") -> None:
-        super().__init__(address, folder)
+        # Settled now, so that a later change of the working directory leads to no second server.
+        super().__init__(address, os.path.abspath(os.path.join(folder, address.folder)))
         self._found: Endpoint | None = None
         # One object for one server: idle connections are kept by it.
         self._servers: dict[str, Endpoint] = {}
@@ -80,7 +82,7 @@ class Embedded(Route):
         path = yield Start(self.folder)
         self._found = self._servers.setdefault(path, Endpoint(path=path, options=self.address.options))
 
-    def lost(self, endpoint: Endpoint) -> None:
+    def lost(self, endpoint: Endpoint | None = None) -> None:
         self._found = None
 
 
@@ -91,6 +93,7 @@ class Sentinels(Route):
         super().__init__(address, folder)
         self._primary: Endpoint | None = None
         self._servers: dict[tuple[str, int], Endpoint] = {}
+        self._sentinels = list(address.endpoints)
         self._asks = pack(("SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.service))
 
     def endpoint(self, key: str | None) -> Endpoint | None:
@@ -98,7 +101,7 @@ class Sentinels(Route):
 
     def find(self) -> Finding:
         reason: object = f"no sentinel knows the service {self.address.service!r}"
-        for sentinel in self.address.endpoints:
+        for sentinel in list(self._sentinels):
             try:
                 (reply,) = yield Send(sentinel, self._asks, 1)
             except Lost as lost:
@@ -109,11 +112,13 @@ class Sentinels(Route):
             elif reply is not None:
                 host, port = reply[0].decode(), int(reply[1])
                 found = Endpoint(host, port, tls=self.address.tls, options=self.address.options)
+                # Next time the one that answers comes first: those that do not cost a time limit each.
+                self._sentinels = [sentinel, *(one for one in self._sentinels if one is not sentinel)]
                 self._primary = self._servers.setdefault((host, port), found)
                 return
-        raise Lost(self.somewhere, reason)
+        raise Lost(self.somewhere, reason, slow=isinstance(reason, Lost) and reason.slow)
 
-    def lost(self, endpoint: Endpoint) -> None:
+    def lost(self, endpoint: Endpoint | None = None) -> None:
         self._primary = None
 
 
@@ -154,7 +159,7 @@ class Cluster(Route):
                 self._learn(node, reply)
                 return
             reason = reply or reason
-        raise Lost(self.somewhere, reason)
+        raise Lost(self.somewhere, reason, slow=isinstance(reason, Lost) and reason.slow)
 
     def _candidates(self) -> Iterable[Endpoint]:
         # Those that served when last seen first. The URL's own may be long gone, or all that is left.
@@ -171,9 +176,12 @@ class Cluster(Route):
         self._slots = slots
         self._is_known = True
 
-    def lost(self, endpoint: Endpoint) -> None:
-        # The nodes stay known, so that they can be asked who took over.
-        self._is_known = False
+    def lost(self, endpoint: Endpoint | None = None) -> None:
+        # The nodes stay known, so that they can be asked who took over; what others serve is served still.
+        if endpoint is None:
+            self._is_known = False
+        else:
+            self._slots = [None if one is endpoint else one for one in self._slots]
 
     def moved(self, slot: int, host: str, port: int) -> None:
         self._slots[slot] = self.node(host, port)

@@ -7,7 +7,7 @@ from functools import cache
 from hashlib import sha1
 from importlib.resources import files
 
-_INCLUDE = re.compile(r"^--@include[ \t]+([a-z0-9_]+)[ \t]*$", re.MULTILINE)
+_INCLUDE = re.compile(r"^[ \t]*--@include[ \t]+([a-z0-9_]+)[ \t]*$", re.MULTILINE)
 _folder = files("django_fairque.engine") / "lua"
 
 

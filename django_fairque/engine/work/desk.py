@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .. import claim, renew, settle
@@ -27,8 +29,8 @@ class Desk:
     """
 
     __slots__ = (
-        "_asked", "_at_once", "_call", "clock", "index", "is_backlogged", "is_hungry", "is_joined", "is_lost",
-        "keys", "sent", "verdicts", "wait_ms", "worker",
+        "_asked", "_at_once", "_call", "asked_at", "clock", "due_at", "index", "is_backlogged", "is_hungry",
+        "is_joined", "is_lost", "keys", "sent", "verdicts", "worker",
     )  # fmt: skip
 
     def __init__(self, index: int, keys: Keys, worker: str) -> None:
@@ -42,7 +44,9 @@ class Desk:
         self.is_backlogged = False
         """Whether the last claim left somebody waiting."""
         self.clock = 0.0
-        self.wait_ms: int | None = None
+        self.asked_at = 0.0
+        self.due_at = inf
+        """When something becomes due, as far as the last claim knew."""
         self.verdicts: list[Verdict] = []
         self.sent: list[Verdict] = []
         self._at_once = AT_ONCE
@@ -91,15 +95,12 @@ class Desk:
             self.keys, self.worker, self._call, self._asked, plan.serve, options=plan.options, floor=floor
         )
 
-    @property
-    def is_owed(self) -> bool:
-        """Whether a claim was sent that may have taken tasks nobody here has heard of."""
-        return self._asked > 0
-
     def answered(self, claim: Claim) -> None:
         """The claim was answered: the next one is another."""
         self._asked = 0
         self._call += 1
         self.clock = claim.clock
-        self.wait_ms = claim.wait_ms
+        self.asked_at = monotonic()
+        # Not a moment early: a claim before the time finds nothing and has to be repeated.
+        self.due_at = inf if claim.wait_ms is None else self.asked_at + (claim.wait_ms + 1) / 1_000
         self.is_backlogged = self.is_hungry = claim.more

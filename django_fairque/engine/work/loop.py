@@ -34,7 +34,7 @@ class Loop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             threading.Thread(target=self._serve, args=(self._loop,), name=self._name, daemon=True).start()
-        self._loop.call_soon_threadsafe(self._spawn, tasks)
+        self._loop.call_soon_threadsafe(self._spawn, self._loop, tasks)
 
     def close(self) -> None:
         """Let the loop end. Does not wait for it."""
@@ -42,11 +42,10 @@ class Loop:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
 
-    def _spawn(self, tasks: list[Begun]) -> None:
-        assert self._loop is not None
+    def _spawn(self, loop: asyncio.AbstractEventLoop, tasks: list[Begun]) -> None:
         for task in tasks:
             # The set keeps a reference: the loop has weak ones only.
-            running = self._loop.create_task(self._run(task))
+            running = loop.create_task(self._run(task))
             self._tasks.add(running)
             running.add_done_callback(self._tasks.discard)
 

@@ -24,18 +24,17 @@ if TYPE_CHECKING:
 class Outbox:
     """Many threads put, one pump takes. A sleeping pump is woken once, when it pays.
 
-    The pump sleeps in one of two ways: in ``wait`` (cheap, for outcomes only), or elsewhere on
-    ``fd``, between ``arm`` and ``disarm``. Putting looks at the flag *after* it stored the outcome
-    and the pump looks for outcomes *after* it set the flag, so no wake-up is lost.
+    The pump sleeps in ``wait``, which is cheap, or elsewhere on ``fd``, between ``arm`` and
+    ``disarm``. Whoever puts looks for a sleeper *after* it stored the outcome, and the pump looks for
+    outcomes *after* it said that it sleeps, so no wake-up is lost.
     """
 
     def __init__(self) -> None:
         self._ended: deque[Ended] = deque()
         self._tokens: SimpleQueue[None] = SimpleQueue()
-        self._waiting = False
+        self._alarm: Callable[[], None] | None = None
         self._hurried = False
         self._mark = 1
-        self._armed = False
         self.fd, self._write_fd = os.pipe()
         os.set_blocking(self.fd, False)
         os.set_blocking(self._write_fd, False)
@@ -45,29 +44,18 @@ class Outbox:
         self._ended.append(ended)
         if hurry:
             self._hurried = True
-        if self._armed:
-            self._armed = False
-            self._ring()
-        elif self._waiting and (hurry or len(self._ended) >= self._mark):
-            self._waiting = False
-            self._tokens.put(None)
-            # A thread with quick tasks would keep the interpreter to itself until the last one;
-            # the pump had better send what is there, so that the server works meanwhile.
-            os.sched_yield()
+        if self._alarm is not None and (hurry or len(self._ended) >= self._mark):
+            self._wake()
 
     def nudge(self) -> None:
         """Nothing is left to begin: outcomes that wait for company should not wait any longer."""
         if self._ended:
             self._hurried = True
-            if self._waiting:
-                self._waiting = False
-                self._tokens.put(None)
+            self._wake()
 
     def wake(self) -> None:
         """End the pump's sleep, whatever it waits for. Callable from threads and signal handlers."""
-        self._waiting = False
-        self._tokens.put(None)
-        self._ring()
+        self._wake()
 
     def take(self) -> list[Ended]:
         """All outcomes there are, without waiting."""
@@ -78,28 +66,22 @@ class Outbox:
     def wait(self, mark: int, is_needed: Callable[[], bool]) -> None:
         """Sleep until about ``mark`` outcomes are there, a hurried one came, or ``wake``.
 
-        ``is_needed`` is asked once more when the flag is up, so that a ``wake`` just before counts.
+        ``is_needed`` is asked once more after that, so that a ``wake`` a moment before counts.
         """
-        self._mark = mark
-        self._waiting = True
-        if not (self._hurried or len(self._ended) >= mark or is_needed()):
+        if self._settle_down(self._token, mark, is_needed):
             self._tokens.get()
-        self._waiting = False
+        self._alarm = None
         with suppress(Empty):
             while True:  # what is left of earlier wake-ups must not cut later sleeps short
                 self._tokens.get_nowait()
 
-    def arm(self, is_needed: Callable[[], bool]) -> bool:
-        """From now on an outcome makes ``fd`` readable. ``False``: there is one already, do not sleep."""
-        self._armed = True
-        if self._ended or is_needed():
-            self._armed = False
-            return False
-        return True
+    def arm(self, mark: int, is_needed: Callable[[], bool]) -> bool:
+        """From now on what ends ``wait`` makes ``fd`` readable. ``False``: it happened already."""
+        return self._settle_down(self._ring, mark, is_needed)
 
     def disarm(self) -> None:
         """The pump is awake again."""
-        self._armed = False
+        self._alarm = None
         with suppress(BlockingIOError):
             while os.read(self.fd, 512):
                 pass
@@ -108,6 +90,22 @@ class Outbox:
         """Let go of the file descriptors."""
         os.close(self.fd)
         os.close(self._write_fd)
+
+    def _settle_down(self, alarm: Callable[[], None], mark: int, is_needed: Callable[[], bool]) -> bool:
+        self._mark = mark
+        self._alarm = alarm
+        if self._hurried or len(self._ended) >= mark or is_needed():
+            self._alarm = None
+            return False
+        return True
+
+    def _wake(self) -> None:
+        alarm, self._alarm = self._alarm, None
+        if alarm is not None:
+            alarm()
+
+    def _token(self) -> None:
+        self._tokens.put(None)
 
     def _ring(self) -> None:
         with suppress(BlockingIOError):  # full of wake-ups already

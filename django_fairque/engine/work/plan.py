@@ -19,6 +19,8 @@ class WorkerPlan:
     space: Space = Space()
     group: str = ""
     """The name in the settings under which it serves its assigned users, if it has any."""
+    assigned: tuple[str, ...] = ()
+    """The users of that group; some may still be in another, by older settings."""
     reach: tuple[str, ...] = ()
     """Groups of single users it serves: it hears their bell, though most rings are for others."""
     processes: int = 1
@@ -37,7 +39,7 @@ class WorkerPlan:
     """How long a task waits whose function this worker does not know."""
     idle_s: float = 20.0
     """How long an idle process sleeps when nobody rings and nothing becomes due."""
-    patience_ms: int = 1_000
+    patience_s: float = 1.0
     """A burst waits for tasks that become due this soon; it does not wait for later ones."""
 
     @property

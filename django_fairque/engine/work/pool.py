@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..task import Claimed
     from .desk import Desk
 
-    Begun = tuple[Desk, Claimed]
+Begun = tuple["Desk", "Claimed"]
 
 
 class Pool:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from enum import Enum
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import errors, renew
-from ..task import Bury, Finish, Park, Release
+from ..task import Finish, Park, Release
 from . import report
 from .attempt import Runner, describe
 from .desk import Desk
 from .loop import Loop
 from .outbox import Outbox
-from .pool import Pool
+from .pool import Begun, Pool
 
 if TYPE_CHECKING:
     from ..claim import Claim
@@ -76,7 +75,7 @@ class Pump:
         self._delay_s = 0.0
         self._unknown: set[str] = set()
         self._suspects: set[str] = set()
-        self._asked_at = 0.0
+        self._was_rung = False
 
     @property
     def running(self) -> int:
@@ -172,7 +171,6 @@ class Pump:
         commands: list[Command[Any]] = [desk.settle(self.plan) for desk in told]
         if asked:
             commands.append(asked.claim(self.plan, free, self._floor))
-            self._asked_at = monotonic()
         replies = self._executor.run_many(commands, return_errors=True)
         fault: Exception | None = None
         for desk, reply in zip(told, replies, strict=False):
@@ -208,11 +206,15 @@ class Pump:
         desk.answered(reply)
         self._rest.learn(reply)
         self._begin(desk, reply)
+        if self._was_rung:
+            self._was_rung = False
+            self._rest.used(bool(reply.tasks))
         return None
 
     def _begin(self, desk: Desk, claim: Claim) -> None:
         runner, debug = self._runner, log.isEnabledFor(logging.DEBUG)
-        sync, awaiting = [], []
+        sync: list[Begun] = []
+        awaiting: list[Begun] = []
         for claimed in claim.tasks:
             if self._stopping:
                 desk.note(claimed, Release())
@@ -268,25 +270,17 @@ class Pump:
 
     def _sleep(self) -> None:
         """Slots are free and nothing is ready: sleep until a ring, an outcome, or something is due."""
-        timeout = self.plan.idle_s
-        if not self._rest.alone:
-            timeout = min(timeout, SIGN_OF_LIFE_S)
-        due = [desk.wait_ms for desk in self._desks if desk.wait_ms is not None]
-        if due:
-            # Not a moment early: a claim before the time finds nothing and has to be repeated.
-            timeout = min(timeout, (min(due) + 1) / 1_000)
-        left = self._asked_at + timeout - monotonic()
-        rung = self._rest.sleep(self._outbox, max(0.0, left), self._is_needed)
+        pause = self.plan.idle_s if self._rest.alone else min(self.plan.idle_s, SIGN_OF_LIFE_S)
+        ask_at = [min(desk.asked_at + pause, desk.due_at) for desk in self._desks]
+        self._was_rung = self._rest.sleep(self._outbox, max(0.0, min(ask_at) - monotonic()), self._is_needed)
         now = monotonic()
-        for desk in self._desks:
-            if desk.index in rung or now >= self._asked_at + timeout:
-                desk.is_hungry = True
+        for desk, moment in zip(self._desks, ask_at, strict=True):
+            desk.is_hungry |= self._was_rung or now >= moment
 
     def _wait(self) -> None:
         """All slots are taken, or nothing more is claimed: sleep until attempts end."""
-        if self._rest.pass_on(self._outbox, self._is_needed):
-            mark = 1 if self._stopping else min(self._mark, self.running)
-            self._outbox.wait(mark, self._is_needed)
+        mark = 1 if self._stopping else min(self._mark, self.running)
+        self._rest.busy(self._outbox, mark, self._is_needed)
 
     def _is_needed(self) -> bool:
         """Whether there is something to do that no outcome told of."""
@@ -309,12 +303,12 @@ class Pump:
         if self._left is not None and self._left <= 0:
             return End.WORN
         if self.plan.burst:
-            due = [desk.wait_ms for desk in self._desks if desk.wait_ms is not None]
-            if not due or min(due) > self.plan.patience_ms:
+            soon = monotonic() + self.plan.patience_s
+            if all(desk.due_at > soon for desk in self._desks):
                 return End.DRAINED
         return None
 
     def _leave(self) -> None:
         self._rest.hand_over()
-        with suppress(errors.LeaseLost):
-            self._executor.run_many([renew.leave(desk.keys, desk.worker) for desk in self._desks])
+        # A claim whose reply was lost may have taken tasks: these go back, too.
+        self._executor.run_many([renew.leave(desk.keys, desk.worker) for desk in self._desks])

@@ -54,13 +54,14 @@ else
 end
 local now_text = exact(now)
 
--- Virtual times of equal users are told apart by the order in which they came, never by name.
-local TIES, TIE = 4096, 2 ^ -24
+-- Virtual times of equal users are told apart by the order in which they came, never by name: by a
+-- step that is small beside any turn and still shows in a number as large as the tag.
+local TIES, LEAST_STEP, STEP = 4096, 2 ^ -40, 2 ^ -51
 
 local function after_ties(tag)
   local seq = clock_get('seq') + 1
   clock_set('seq', seq)
-  return tag + seq % TIES * TIE
+  return tag + seq % TIES * math.max(LEAST_STEP, math.abs(tag) * STEP)
 end
 
 -- A time in microseconds that no earlier caller got: what makes equal priorities first in, first out.
@@ -69,6 +70,21 @@ local function next_us()
   if last < now_us then last = now_us end
   clock_set('lt', last)
   return last
+end
+
+-- The score of a scheduled task: when it is due, and among tasks due in the same millisecond the order
+-- in which they came (a quarter of a microsecond is the finest step such a number has).
+local places = {}
+local function due_place(at_ms)
+  local place = places[at_ms]
+  if not place then
+    local first = at_ms * 1000
+    local last = redis.call('ZREVRANGEBYSCORE', state_key('scheduled'), first + 999.75, first, 'WITHSCORES', 'LIMIT', 0, 1)
+    place = last[2] and tonumber(last[2]) or first - 0.25
+  end
+  place = math.min(place + 0.25, at_ms * 1000 + 999.75)
+  places[at_ms] = place
+  return place
 end
 
 -- The moment before which there is nothing to promote, wake or recover: whoever adds something earlier

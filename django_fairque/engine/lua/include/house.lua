@@ -11,6 +11,8 @@ local function take_back(worker, most, max_deliveries)
     local id, held = some[i], held_parts(some[i + 1])
     local user = user_load(held.user, held.queue)
     local may = may_run(user)
+    -- Its worker's death is not the user's fault: it pays for the time that was used, no more.
+    refund(user, held.queue, math.max(held.est - (now - held.start), 0))
     landed(user)
     count('running', -1)
     redis.call('HDEL', key, id)
@@ -26,8 +28,10 @@ local function take_back(worker, most, max_deliveries)
     end
     stat('recovered', 1)
   end
+  back_in_line()
   if redis.call('EXISTS', key) == 0 then
     redis.call('ZREM', base .. 'dead', worker)
+    redis.call('ZADD', base .. 'gone', now_text, worker)
     redis.call('DEL', base .. 'worker:' .. worker)
   end
   return #some / 2

@@ -36,7 +36,12 @@ local function move_to(user, group)
   if user.group == group then return end
   if group ~= '*' then name_group(group) end
   local may, from = may_run(user), user.group
-  for queue in pairs(user.waiting) do
+  -- Its tags in queues where it does not wait now are leads and lags as well.
+  local fields = user.exists and redis.call('HKEYS', user.key) or {}
+  for i = 1, #fields do
+    if string.sub(fields[i], 1, 2) == 't:' then user_queue(user, string.sub(fields[i], 3)) end
+  end
+  for queue in pairs(user.queues) do
     local entry = user_queue(user, queue)
     if may and entry.n > 0 then exit(user, queue) end
     entry.tag = clock_get('v:' .. queue .. ':' .. group) + entry.tag - clock_get('v:' .. queue .. ':' .. from)

@@ -15,23 +15,33 @@ local function remember_run(id, worker, start)
   redis.call('HSET', key, unpack(args))
 end
 
--- The same place as before: the front of the critical lane, its old score in the normal one.
+-- The same place as before: the old score in the normal lane; critical tasks go to the front together,
+-- by the order in which they were claimed (score c<order>).
+local returning = {}
+
 local function back(user, id, queue, score)
   local may, had = may_run(user), user_queue(user, queue).n > 0
+  local order = string.match(score, '^c(%d+)$')
   redis.call('HDEL', task_key(id), 's')
-  if score == 'c' then
-    redis.call('LPUSH', lane_key(user.name, 'critical', queue), id)
+  if order then
+    returning[#returning + 1] = {order = tonumber(order), lane = lane_key(user.name, 'critical', queue), id = id}
   else
     redis.call('ZADD', lane_key(user.name, 'normal', queue), score, id)
   end
   user.n = user.n + 1
-  waits(user, queue, 1, score == 'c' and 1 or 0)
+  waits(user, queue, 1, order and 1 or 0)
   settle_place(user, may, queue, had)
+end
+
+local function back_in_line()
+  table.sort(returning, function(a, b) return a.order > b.order end)
+  for i = 1, #returning do redis.call('LPUSH', returning[i].lane, returning[i].id) end
+  returning = {}
 end
 
 local function not_before(user, id, queue, at_ms)
   redis.call('HSET', task_key(id), 's', 'scheduled')
-  redis.call('ZADD', state_key('scheduled'), exact(at_ms * 1000 + next_us() % 1000), id)
+  redis.call('ZADD', state_key('scheduled'), due_place(at_ms), id)
   if at_ms < clock_get('due') then rung(queue, user.group) end
   due_by(at_ms)
   user.n, user.dirty = user.n + 1, true

@@ -15,7 +15,7 @@ local function fill(source)
       local score = redis.call('ZSCORE', ready_key(source.queue, user.group), name)
       if score then
         local v = clock_get('v:' .. source.queue .. ':' .. user.group)
-        source.entries[#source.entries + 1] = {name = name, tag = tonumber(score) - v}
+        source.entries[#source.entries + 1] = {name = name, tag = tonumber(score) - v, offset = v}
       end
     end
     table.sort(source.entries, function(a, b) return a.tag < b.tag end)
@@ -23,7 +23,7 @@ local function fill(source)
   else
     local found = redis.call('ZRANGE', ready_key(source.queue, source.group), 0, source.most - 1, 'WITHSCORES')
     for i = 1, #found, 2 do
-      source.entries[#source.entries + 1] = {name = found[i], tag = tonumber(found[i + 1])}
+      source.entries[#source.entries + 1] = {name = found[i], tag = tonumber(found[i + 1]), offset = 0}
     end
     source.all = #source.entries < source.most
   end

@@ -14,6 +14,7 @@ local function next_source(sources, turn)
       if not taken[user] then
         -- It should not be here: heal the set.
         exit(user, source.queue)
+        settle_place(user, false)
       end
       drop(source)
     end
@@ -50,9 +51,8 @@ local function take_turn(source, by_time)
   order[#order + 1] = {user = user, queue = source.queue, cost = cost, critical = critical == 1}
   drop(source)
   if lane.n > 0 and may_run(user) then
-    local offset = source.users and clock_get('v:' .. where) or 0
     pops.tag = after_ties(lane.tag)
-    push(source, entry, pops.tag - offset)
+    push(source, entry, pops.tag - entry.offset)
   else
     -- Gone from here now, so that the clock counts only those who can be served.
     pops.tag = nil
@@ -79,6 +79,16 @@ local function leave_ready()
   end
 end
 
+-- A lane that is no lane (somebody wrote there by hand) holds no task; it must not stop the others.
+local function from_lane(key, pop, n)
+  local got = redis.pcall(pop, key, n)
+  if got and got.err then
+    redis.call('DEL', key)
+    return {}
+  end
+  return got or {}
+end
+
 -- The tasks of all turns, in the order of the turns.
 local function pop_lanes()
   local popped = {}
@@ -87,10 +97,10 @@ local function pop_lanes()
     for queue, pops in pairs(mine) do
       local got = {critical = {}, normal = {}, c = 0, n = 0}
       if pops.critical > 0 then
-        got.critical = redis.call('LPOP', lane_key(user.name, 'critical', queue), pops.critical) or {}
+        got.critical = from_lane(lane_key(user.name, 'critical', queue), 'LPOP', pops.critical)
       end
       if pops.normal > 0 then
-        got.normal = redis.call('ZPOPMIN', lane_key(user.name, 'normal', queue), pops.normal)
+        got.normal = from_lane(lane_key(user.name, 'normal', queue), 'ZPOPMIN', pops.normal)
       end
       if #got.critical < pops.critical or #got.normal < 2 * pops.normal then
         -- The lanes hold less than was counted: believe the lanes.
@@ -111,7 +121,7 @@ local function pop_lanes()
     local id, score
     if turn.critical then
       got.c = got.c + 1
-      id, score = got.critical[got.c], 'c'
+      id, score = got.critical[got.c], 'c' .. exact(next_us())
     else
       id, score = got.normal[got.n + 1], got.normal[got.n + 2]
       got.n = got.n + 2
@@ -120,6 +130,7 @@ local function pop_lanes()
       found[#found + 1] = {id = id, score = score, user = turn.user.name, queue = turn.queue, cost = turn.cost}
     else
       landed(turn.user)
+      settle_place(turn.user, false)
     end
   end
 end

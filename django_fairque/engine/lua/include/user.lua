@@ -50,6 +50,8 @@ local function user_load(name, queue)
   local v = redis.call('HMGET', key, 'n', 'f', 'pol', 'ov', 'g', 'p', 'tat', 'est', 'qs',
     'n:' .. queue, 'c:' .. queue, 't:' .. queue)
   local n, flight = tonumber(v[1] or 0), tonumber(v[2] or 0)
+  -- What an operator set outlives the hash of a user who idles.
+  if not v[1] then v[4] = redis.call('GET', base .. 'override:' .. name) end
   local lane = lane_of(v[10], v[11], v[12])
   user = {
     name = name, key = key, exists = v[1] and true, packed = v[3] or DEFAULT_POLICY, override = v[4],
@@ -145,6 +147,15 @@ local function waits(user, queue, by, critical)
   user.dirty = true
   user.waiting[queue] = lane.n > 0 and true or nil
   count('q:' .. queue, by)
+end
+
+-- A cost that was charged and not used is given back, yet never below V.
+local function refund(user, queue, cost)
+  local lane = user_queue(user, queue)
+  local v = clock_get('v:' .. queue .. ':' .. user.group)
+  lane.tag = math.max(lane.tag - cost / user.policy.weight, math.min(lane.tag, v))
+  user.dirty = true
+  redis.call('ZADD', ready_key(queue, user.group), 'XX', after_ties(lane.tag), user.name)
 end
 
 -- One flight less.
