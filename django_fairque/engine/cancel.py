@@ -10,6 +10,6 @@ from .wire.command import Command
 def cancel(
     keys: Keys, task_id: str, *, options: Options = DEFAULTS, now_ms: int | None = None
 ) -> Command[bool]:
-    """Whether the task was waiting and is canceled now; ``False`` when it is unknown, runs or has ended."""
+    """Whether the task is canceled now; ``False`` when it is unknown, runs, or has ended otherwise."""
     args = (moment(now_ms), task_id, options.result_ttl_ms)
     return Command("cancel", (keys.base,), args, lambda reply: reply == b"canceled")

@@ -47,7 +47,8 @@ def _record(task_id: str, reply: list[Any] | None) -> TaskRecord | None:
         started_ms=started_ms,
         finished_ms=number(b"ft"),
         result=result if b"rb" in fields else fields.get(b"r"),
-        reason=fields.get(b"rs", b"").decode(errors="replace"),
+        # A task that was parked once and finished later has no reason any more.
+        reason="" if state is State.FINISHED else fields.get(b"rs", b"").decode(errors="replace"),
         errors=tuple(errors),
         workers=workers,
     )

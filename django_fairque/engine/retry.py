@@ -33,7 +33,7 @@ class Retry:
     cap: float = MAX_DELAY_S
     """Seconds no delay exceeds."""
     jitter: float = 0.0
-    """The share of a delay that chance may take off, so that tasks that failed together do not return together."""
+    """The share of a delay that chance may take off: what failed together need not return together."""
     retry_on: tuple[str, ...] = ("builtins.Exception",)
     give_up_on: tuple[str, ...] = ()
 
@@ -63,7 +63,13 @@ class Retry:
     ) -> Retry:
         """Try again after the same ``delay`` (seconds), ``max_attempts`` times in all."""
         return cls(
-            max_attempts, delay, 1.0, MAX_DELAY_S, jitter, _names("retry_on", retry_on), _names("give_up_on", give_up_on)
+            max_attempts,
+            delay,
+            1.0,
+            MAX_DELAY_S,
+            jitter,
+            _names("retry_on", retry_on),
+            _names("give_up_on", give_up_on),
         )
 
     @classmethod
@@ -80,7 +86,13 @@ class Retry:
     ) -> Retry:
         """Try again after ``base`` seconds, then twice as long each time, up to ``cap`` seconds."""
         return cls(
-            max_attempts, base, factor, cap, jitter, _names("retry_on", retry_on), _names("give_up_on", give_up_on)
+            max_attempts,
+            base,
+            factor,
+            cap,
+            jitter,
+            _names("retry_on", retry_on),
+            _names("give_up_on", give_up_on),
         )
 
     def after(

@@ -129,7 +129,8 @@ for i = 1, #found do
       held[h + 2] = call .. '|' .. now_text .. '|' .. task.cost .. '|' .. (v[4] and 'b' or '') .. (v[5] and 'a' or '')
         .. '|' .. task.score .. '|' .. task.queue .. '|' .. task.user
       h = h + 2
-      stat_ms('w', now - (v[8] or v[7]))
+      -- How long a first attempt waited; later ones waited for their retry's delay.
+      if not v[5] and not v[6] then stat_ms('w', now - (v[8] or v[7])) end
     end
     reply[k + 1], reply[k + 2], reply[k + 3], reply[k + 4], reply[k + 5] = id, v[1], task.user, task.queue, v[2] or '0'
     reply[k + 6], reply[k + 7], reply[k + 8], reply[k + 9] = payload, v[5] or '0', v[6] or '0', v[7]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import selectors
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from socket import socket as Socket
+from ssl import SSLWantReadError
+from typing import Any
 
-from redis import exceptions as refusals
+from hiredis import Reader, ReplyError
 from redis.exceptions import RedisError, ResponseError
 
 from .. import errors
@@ -31,6 +34,26 @@ class _Line:
     seconds: float = 0.0
     due: float | None = None
     """By when an answer must have come; ``None`` while nothing was asked."""
+    reader: Reader = field(default_factory=Reader)
+
+    def read(self, socket: Socket) -> Any:
+        """The answer, or ``_NOTHING`` while it has not come as a whole.
+
+        Never blocks, as redis-py would: what woke us may be TLS talking to itself.
+        """
+        patience = socket.gettimeout()
+        socket.settimeout(0)
+        try:
+            said = socket.recv(65_536)
+        except (BlockingIOError, SSLWantReadError):
+            return _NOTHING
+        finally:
+            socket.settimeout(patience)
+        if not said:
+            raise ConnectionResetError("the server closed the connection")
+        self.reader.feed(said)
+        answer = self.reader.gets()
+        return _NOTHING if answer is False else answer
 
 
 class Bell:
@@ -129,20 +152,18 @@ class Bell:
             self._hang_up(line)
             return _NOTHING
         try:
-            # Without blocking: what came may be but a part, or TLS talking to itself.
-            reply = line.link.read_response(timeout=0, disconnect_on_error=False)
-        except refusals.TimeoutError:
+            reply = line.read(line.link._sock)
+        except OSError as error:
+            raise self._lose(line, error) from None
+        if reply == _NOTHING:
             return _NOTHING
-        except refusals.MovedError as moved:
-            if moved.host:
-                self._executor.route.moved(moved.slot_id, moved.host, moved.port)
-            else:  # a node that does not know its name
-                self._executor.route.lost()
+        if isinstance(reply, ReplyError):
+            if not str(reply).startswith("MOVED "):
+                raise self._lose(line, ResponseError(str(reply)))
+            self._executor.route.lost()
             self._hang_up(line)
             self._listen(line)
             return _NOTHING
-        except (RedisError, OSError) as error:
-            raise self._lose(line, error) from None
         line.due = None
         return _OVER if reply is None else _RANG
 
@@ -157,7 +178,7 @@ class Bell:
         return meaning(route, error)
 
     def _hang_up(self, line: _Line) -> None:
-        link, line.link, line.due = line.link, None, None
+        link, line.link, line.due, line.reader = line.link, None, None, Reader()
         if link is not None:
             # A connection that redis-py has closed by itself has no socket any more to look it up by.
             for key in [one for one in self._selector.get_map().values() if one.data is line]:

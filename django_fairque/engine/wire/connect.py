@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from inspect import signature
 from typing import Any, Literal, TypeVar
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from redis.connection import AbstractConnection
 
 from ..errors import Invalid
 
@@ -41,6 +44,14 @@ class Options:
     sentinel_password: str | None = field(default=None, repr=False)
 
 
+# What redis-py would send unasked when it connects costs a round trip each. Older releases know other names.
+_SILENT: dict[str, None] = (
+    {"driver_info": None}
+    if "driver_info" in signature(AbstractConnection.__init__).parameters
+    else {"lib_name": None, "lib_version": None}
+)
+
+
 # Endpoints are compared by identity, so that finding the connections of one costs no hashing of its parts.
 @dataclass(frozen=True, slots=True, eq=False)
 class Endpoint:
@@ -65,11 +76,9 @@ class Endpoint:
             "password": options.password,
             "socket_connect_timeout": connect_timeout,
             "socket_timeout": timeout,
-            # What redis-py would send unasked costs a round trip each, and hidden retries time.
-            "driver_info": None,
             "protocol": 2,
             "health_check_interval": 0,
-        }
+        } | _SILENT
         if self.path:
             return arguments | {"path": self.path}
         arguments |= {"host": self.host, "port": self.port}

@@ -140,7 +140,8 @@ def _load_once(group: Sequence[Request]) -> None:
 
 def _follow(route: Route, endpoint: Endpoint, one: Request) -> Generator[Step, Any, None]:
     """Do what a refusal asks for, so that the next round may succeed."""
-    refusal, asks = one.reply, one.asks
+    one.reply = refusal = _recognised(one.reply)
+    asks = one.asks
     one.asks, one.loads = None, False
     if isinstance(refusal, refusals.NoScriptError):
         one.loads, one.asks = True, asks
@@ -156,6 +157,13 @@ def _follow(route: Route, endpoint: Endpoint, one: Request) -> Generator[Step, A
         yield Drop(endpoint)
 
 
+def _recognised(refusal: Exception) -> Exception:
+    """A refusal in its own class: older releases of redis-py know a cluster's in its own client only."""
+    code, _, rest = str(refusal).partition(" ")
+    kind = _REDIRECTIONS.get(code)
+    return kind(rest) if kind and type(refusal) is refusals.ResponseError else refusal
+
+
 def _is_open(route: Route, reply: Exception) -> bool:
     """Whether the request has to be sent once more, to the same server or to another."""
     if isinstance(reply, Lost):
@@ -164,6 +172,20 @@ def _is_open(route: Route, reply: Exception) -> bool:
     return isinstance(reply, (refusals.NoScriptError, refusals.AskError, refusals.TryAgainError))
 
 
+_REDIRECTIONS: dict[str, type[refusals.ResponseError]] = {
+    "MOVED": refusals.MovedError,
+    "ASK": refusals.AskError,
+    "TRYAGAIN": refusals.TryAgainError,
+}
+_CODES = {
+    refusals.OutOfMemoryError: "OOM",
+    refusals.NoPermissionError: "NOPERM",
+    refusals.ReadOnlyError: "READONLY",
+    refusals.MasterDownError: "MASTERDOWN",
+    refusals.ClusterDownError: "CLUSTERDOWN",
+    refusals.NoScriptError: "NOSCRIPT",
+    refusals.ClusterCrossSlotError: "CROSSSLOT",
+}
 _REFUSED = ("NOAUTH", "NOPERM", "WRONGPASS", "DENIED")
 _BUSY = ("LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "MISCONF", "NOREPLICAS", "UNBLOCKED")
 
@@ -174,7 +196,7 @@ def meaning(route: Route, refusal: Exception) -> Exception:
         return refusal
     if isinstance(refusal, Lost):
         return errors.Unavailable(f"The server at {route} cannot be reached ({refusal}).")
-    text = f"{getattr(refusal, 'status_code', None) or ''} {refusal}".strip()
+    text = f"{_code(refusal)} {refusal}".strip()
     code = text.partition(" ")[0]
     if code == "OOM":
         return errors.ServerFull(f"The server at {route} is out of memory and took nothing.")
@@ -183,6 +205,12 @@ def meaning(route: Route, refusal: Exception) -> Exception:
     if code in _BUSY or _is_open(route, refusal):
         return errors.Unavailable(f"The server at {route} cannot serve now: {text}")
     return errors.ScriptFailed(text)
+
+
+def _code(refusal: Exception) -> str:
+    """The word that redis-py took off the beginning of a refusal. Older releases do not keep it."""
+    kept = getattr(refusal, "status_code", None)
+    return kept or next((code for kind, code in _CODES.items() if isinstance(refusal, kind)), "")
 
 
 def broken(endpoint: Endpoint, error: BaseException, *, fresh: bool) -> Exception:

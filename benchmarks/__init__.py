@@ -1,0 +1,1 @@
+"""Measurements. None of it is installed with the package."""

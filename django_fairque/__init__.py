@@ -1,0 +1,33 @@
+"""Fair background tasks for Django: every user of a site gets its turn.
+
+The names are loaded on first use, so that the engine can be imported without Django.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .engine.retry import Retry as Retry
+    from .engine.task import Priority as Priority
+    from .fairque_task import FairqueTask as FairqueTask
+    from .fairque_task import task as task
+
+__version__ = "0.1.0"
+__all__ = ["FairqueTask", "Priority", "Retry", "task"]
+
+_HOMES = {
+    "FairqueTask": ".fairque_task",
+    "Priority": ".engine.task",
+    "Retry": ".engine.retry",
+    "task": ".fairque_task",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(_HOMES[name], __name__), name)
+    globals()[name] = found
+    return found
