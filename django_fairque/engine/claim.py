@@ -14,7 +14,8 @@ from .serve import Serve
 from .task import Claimed, Priority
 from .wire.command import Command
 
-_VALUES = 11
+_VALUES = 7
+_PLAIN = (None,) * 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,11 @@ def _claim(worker: str, call: int, reply: list[Any]) -> Claim:
     if reply[0] != b"ok":
         raise LeaseLost(worker)
     started_ms = int(reply[5])
+    mine = (worker,)
     tasks = []
     for at in range(6, len(reply), _VALUES):
-        id, name, user, queue, priority, payload, failed, lost, enqueued, due, earlier = reply[at : at + _VALUES]
+        id, name, user, queue, payload, enqueued, special = reply[at : at + _VALUES]
+        priority, failed, lost, due, earlier = special or _PLAIN
         tasks.append(
             Claimed(
                 id.decode(),
@@ -96,14 +99,14 @@ def _claim(worker: str, call: int, reply: list[Any]) -> Claim:
                 name.decode(),
                 decode(user),
                 decode(queue),
-                0 if priority == b"0" else priority_of(priority),
+                priority_of(priority) if priority else 0,
                 payload,
-                int(failed) + 1,
-                int(failed) + int(lost) + 1,
+                int(failed or 0) + 1,
+                int(failed or 0) + int(lost or 0) + 1,
                 int(enqueued),
                 started_ms,
-                None if due is None else int(due),
-                (*earlier.decode().split(","), worker) if earlier else (worker,),
+                int(due) if due else None,
+                (*earlier.decode().split(","), worker) if earlier else mine,
             )
         )
     return Claim(

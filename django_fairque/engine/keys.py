@@ -114,7 +114,7 @@ class Keys:
         return f"{self.base}held:{worker}"
 
     def worker(self, worker: str) -> str:
-        """Hash: what an incarnation says of itself, and its last claim call."""
+        """Hash: what an incarnation says of itself."""
         return f"{self.base}worker:{worker}"
 
     @property

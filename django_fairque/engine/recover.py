@@ -27,5 +27,6 @@ def recover(
         options.failed_ttl_ms,
         options.dead_letter_limit,
         worker or "",
+        options.fairness,
     )
     return Command("recover", (keys.base,), args, int)

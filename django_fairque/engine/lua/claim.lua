@@ -4,13 +4,14 @@
 -- KEYS   base
 -- ARGV   now ms or "", worker, call, how many, lease ms, max deliveries, "turns" or "time", debt limit,
 --        microseconds of age a priority is worth, floor of the clock, TTL of failed ms, how many dead letters,
---        then n and n queues, n and n home targets, n and n targets to steal from ("A" all groups, "G<group>", "U<user>")
+--        then n and n queues, n and n home targets, n and n targets to steal from ("A" all groups,
+--        "G<group>", "U<user>")
 -- Reply  {"lost"}, or {"ok", "1" when others are ready still, ms until something may be due or "",
---        clock, groups joined by ":", now ms, then 11 values a task: id, name, user, queue, priority, payload or
---        false, failed attempts, lost runs, enqueued ms, due ms or false, earlier workers or false}
+--        clock, groups joined by ":", now ms, then 7 values a task: id, name, user, queue, payload,
+--        enqueued ms, and nil or {priority, failed attempts, lost runs, due ms, earlier workers}}
 -- Holds  a task is charged to its user before it runs; the same call again gives the same tasks again
 
---@include serve
+--@include turn
 --@include held
 
 local worker, call, limit, lease_ms = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -31,11 +32,11 @@ local ends = redis.call('ZSCORE', base .. 'leases', worker)
 if not ends then return {'lost'} end
 
 local home_group = string.sub(ARGV[home_first] or '', 1, 1) == 'G' and string.sub(ARGV[home_first], 2) or '*'
-local place = queues[1] .. ':' .. home_group
-clock_load('lt', 'seq', 'tick', 'grace', 'due', 'ng', 'running', 'v:' .. place, 'w:' .. place, 'q:' .. queues[1])
+local place, last_call, last_source = place_of(queues[1], home_group), 'call:' .. worker, 'turn:' .. worker
+clock_load('lt', 'seq', 'tick', 'grace', 'due', 'ng', 'running', place.v, place.w, 'q:' .. queues[1], last_call)
 tick(lease_ms)
 if tonumber(ends) - now < lease_ms * 2 / 3 then
-  redis.call('ZADD', base .. 'leases', exact(now + lease_ms), worker)
+  redis.call('ZADD', base .. 'leases', now + lease_ms, worker)
 end
 
 local groups = {}
@@ -53,27 +54,24 @@ end
 if clock_get('due') <= now then
   --@include house
   failed_ttl_ms, dead_letter_limit = tonumber(ARGV[11]), tonumber(ARGV[12])
-  keep_house(max_deliveries, age_us)
+  keep_house(max_deliveries, age_us, by_time)
 end
 
 local floor = tonumber(ARGV[10])
-if floor > clock_get('v:' .. place) then clock_set('v:' .. place, floor) end
+if floor > clock_get(place.v) then clock_set(place.v, floor) end
 
-local found, taken, order, more = {}, {}, {}, false
-local again = redis.call('HGET', base .. 'worker:' .. worker, 'call') == call
+local more, again = false, clock_get(last_call) == tonumber(call)
 if again then
   -- The reply to this call was lost: the worker gets what it holds from it.
   local held = redis.call('HGETALL', held_key(worker))
   for i = 1, #held, 2 do
     local parts = held_parts(held[i + 1])
-    if parts.call == call then found[#found + 1] = {id = held[i], queue = parts.queue, user = parts.user} end
+    if parts.call == call then
+      local n = #found_id + 1
+      found_id[n], found_queue[n], found_user[n] = held[i], parts.queue, parts.user
+    end
   end
-end
-
---@include turn
-
-local started = {}
-if not again and limit > 0 then
+elseif limit > 0 then
   local home = sources_of(home_first, home_last, queues, groups, limit)
   local steal = sources_of(steal_first, steal_last, queues, groups, limit)
   for i = 1, #steal do
@@ -83,22 +81,28 @@ if not again and limit > 0 then
       home[#home + 1] = source
     end
   end
-  local turn = 0
-  if #home > 1 or #steal > 1 then
-    turn = clock_get('turn')
-    clock_set('turn', (turn + limit) % 1000003)
+  local several = #home > 1 or #steal > 1
+  if several then
+    home.last, steal.last = clock_get(last_source) % 1000, math.floor(clock_get(last_source) / 1000)
   end
-  while #order < limit do
-    local source = next_source(home, turn + #order) or next_source(steal, turn + #order)
+  while turns < limit do
+    local sources = home
+    local source, served = next_source(home)
+    if not source then
+      sources = steal
+      source, served = next_source(steal)
+    end
     if not source then break end
+    sources.last = served
     take_turn(source, by_time)
   end
-  if #order == limit then
-    local source = next_source(home, 0) or next_source(steal, 0)
+  if several and turns > 0 then clock_set(last_source, (home.last or 0) % 1000 + 1000 * (steal.last or 0)) end
+  if turns == limit then
+    local source = next_source(home) or next_source(steal)
     if source then
       more = true
       -- One worker wakes the next while there is work for it.
-      rung(source.queue, source.group or users[head(source).name].group)
+      rung((source.place or place_of(source.queue, users[head(source).name].group)).bell)
     end
   end
   leave_ready()
@@ -107,51 +111,57 @@ end
 
 local reply = {'ok', more and '1' or '', '', '', table.concat(groups, ':'), now_text}
 local held, k, h, token = {}, #reply, 0, worker .. ':' .. call
-for i = 1, #found do
-  local task = found[i]
-  local id, key = task.id, task_key(task.id)
-  local v = redis.pcall('HMGET', key, 'n', 'pr', 'p', 'b', 'a', 'd', 'e', 'at', 'ws')
-  local payload = not v.err and v[3]
-  if not v.err and v[4] then payload = redis.call('GET', base .. 'body:' .. id) end
-  if not payload or not v[1] or not v[7] then
+local head_of_held = call .. '|' .. now_text .. '|'
+for i = 1, #found_id do
+  local id, name, queue = found_id[i], found_user[i], found_queue[i]
+  local key = task_key(id)
+  local v, w = redis.pcall('HMGET', key, 'n', 'p', 'e', 'x'), nil
+  local payload = not v.err and v[2]
+  if v[4] then
+    w = redis.call('HMGET', key, 'pr', 'a', 'd', 'at', 'ws', 'b')
+    if w[6] then
+      payload = redis.pcall('GET', base .. 'body:' .. id)
+      payload = type(payload) == 'string' and payload
+    end
+  end
+  if not payload or not v[1] or not v[3] then
     -- The others go on; whoever keeps the house next buries this one.
-    local user = user_load(task.user, task.queue)
+    local user = user_load(name, queue)
     local may = may_run(user)
     if again and redis.call('HDEL', held_key(worker), id) == 1 then count('running', -1) end
     landed(user)
     settle_place(user, may)
-    redis.call('RPUSH', base .. 'spoiled', id .. '|' .. task.queue .. '|' .. task.user)
+    redis.call('RPUSH', base .. 'spoiled', id .. '|' .. queue .. '|' .. name)
     due_by(now)
   else
     if not again then
       redis.call('HSET', key, 's', 'started', 'h', token, 'st', now_text)
+      local flags = w and ((w[6] and 'b' or '') .. (w[2] and 'a' or '')) or ''
       held[h + 1] = id
-      held[h + 2] = call .. '|' .. now_text .. '|' .. task.cost .. '|' .. (v[4] and 'b' or '') .. (v[5] and 'a' or '')
-        .. '|' .. task.score .. '|' .. task.queue .. '|' .. task.user
+      held[h + 2] = head_of_held .. found_cost[i] .. '|' .. flags .. '|' .. found_score[i] .. '|' .. queue .. '|' .. name
       h = h + 2
       -- How long a first attempt waited; later ones waited for their retry's delay.
-      if not v[5] and not v[6] then stat_ms('w', now - (v[8] or v[7])) end
+      if not w then stat_ms('w', now - v[3]) elseif not w[2] and not w[3] then stat_ms('w', now - (w[4] or v[3])) end
     end
-    reply[k + 1], reply[k + 2], reply[k + 3], reply[k + 4], reply[k + 5] = id, v[1], task.user, task.queue, v[2] or '0'
-    reply[k + 6], reply[k + 7], reply[k + 8], reply[k + 9] = payload, v[5] or '0', v[6] or '0', v[7]
-    reply[k + 10], reply[k + 11] = v[8], v[9]
-    k = k + 11
+    reply[k + 1], reply[k + 2], reply[k + 3], reply[k + 4] = id, v[1], name, queue
+    reply[k + 5], reply[k + 6], reply[k + 7] = payload, v[3], w and {w[1], w[2], w[3], w[4], w[5]} or false
+    k = k + 7
   end
 end
 for i = 1, h, 1000 do
   redis.call('HSET', held_key(worker), unpack(held, i, math.min(i + 999, h)))
 end
 if h > 0 then
-  redis.call('HSET', base .. 'worker:' .. worker, 'call', call)
+  clock_set(last_call, tonumber(call))
   stat('started', h / 2)
   count('running', h / 2)
 end
-if #order < limit and not again then
+if turns < limit and not again then
   local due = clock_get('due')
   reply[3] = exact(due > now and due - now or 0)
 end
 users_save()
 clock_save()
 counts_save()
-reply[4] = exact(clock_get('v:' .. place))
+reply[4] = exact(clock_get(place.v))
 return reply

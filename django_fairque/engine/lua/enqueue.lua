@@ -22,13 +22,13 @@ for k = 1, kinds do
     priority = ARGV[i + 6], due = ARGV[i + 7] ~= '' and tonumber(ARGV[i + 7]) or nil, new = 0,
   }
 end
-local place = kind_of[1].queue .. ':' .. kind_of[1].group
-clock_load('lt', 'seq', 'tick', 'grace', 'due', 'v:' .. place, 'w:' .. place, 'q:' .. kind_of[1].queue)
+local place = place_of(kind_of[1].queue, kind_of[1].group)
+clock_load('lt', 'seq', 'tick', 'grace', 'due', place.v, place.w, 'q:' .. kind_of[1].queue)
 
 local function same_work(id, kind, payload)
   local v = redis.call('HMGET', task_key(id), 'u', 'n', 'q', 'p', 'b')
   local stored = v[4]
-  if v[5] then stored = redis.call('GET', base .. 'body:' .. id) end
+  if v[5] then stored = redis.pcall('GET', base .. 'body:' .. id) end
   return v[1] == kind.user and v[2] == kind.name and (v[3] or 'default') == kind.queue and stored == payload
 end
 
@@ -96,6 +96,7 @@ for i = start, #ARGV, 3 do
     local kind = kind_of[tonumber(ARGV[i])]
     local id, payload = ARGV[i + 1], ARGV[i + 2]
     local fields = {'u', kind.user, 'n', kind.name, 'e', now_text}
+    if kind.priority ~= '0' or #payload > INLINE or kind.due then fields[7], fields[8] = 'x', '1' end
     if kind.queue ~= 'default' then fields[#fields + 1] = 'q'; fields[#fields + 1] = kind.queue end
     if kind.priority ~= '0' then fields[#fields + 1] = 'pr'; fields[#fields + 1] = kind.priority end
     if #payload <= INLINE then
@@ -151,7 +152,7 @@ for k = 1, kinds do
     end
   end
 end
-if ring_due then rung(ring_due.queue, ring_due.member.group) end
+if ring_due then rung(place_of(ring_due.queue, ring_due.member.group).bell) end
 if made > 0 then
   stat('enqueued', made)
   tick(lease_ms)

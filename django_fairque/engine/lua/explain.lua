@@ -13,7 +13,7 @@ local until_ms = over_rate_until(user)
 local reply = {exact(now), user.override or user.packed, user.group, exact(user.n), exact(user.flight),
   user.paused and '1' or '', until_ms and exact(math.ceil(until_ms - now)) or '0'}
 for queue in pairs(user.waiting) do
-  local key = ready_key(queue, user.group)
+  local key = place_of(queue, user.group).ready
   local first = redis.call('LINDEX', lane_key(user.name, 'critical', queue), 0)
   if not first then first = redis.call('ZRANGE', lane_key(user.name, 'normal', queue), 0, 0)[1] end
   local since = first and redis.call('HGET', task_key(first), 'e')

@@ -23,6 +23,7 @@ for i = 1, #held, 2 do
 end
 back_in_line()
 redis.call('DEL', held_key(worker), base .. 'worker:' .. worker)
+redis.call('HDEL', clock_key, 'call:' .. worker, 'turn:' .. worker)
 redis.call('ZREM', base .. 'leases', worker)
 redis.call('ZREM', base .. 'dead', worker)
 redis.call('ZADD', base .. 'gone', now_text, worker)

@@ -13,26 +13,25 @@ clock_load('lt', 'seq')
 local user = user_load(name)
 local may = may_run(user)
 if what == 'pause' then
-  user.paused = true
-  redis.call('HSET', user.key, 'p', '1', 'n', user.n)
+  user.paused, user.dirty = '1', true
   redis.call('PERSIST', user.key)
   redis.call('ZADD', base .. 'paused', 'NX', now_text, name)
   redis.call('ZREM', base .. 'wake', name)
 elseif what == 'resume' then
-  user.paused = nil
-  redis.call('HDEL', user.key, 'p')
+  user.paused, user.dirty = nil, user.exists
   redis.call('ZREM', base .. 'paused', name)
-  if user.exists and user.n + user.flight == 0 then redis.call('PEXPIRE', user.key, IDLE_KEPT_MS) end
+  if user.exists and user.n + user.flight == 0 then idle_until(user) end
 elseif what == 'override' then
   redis.call('SET', base .. 'override:' .. name, packed)
-  if user.exists then redis.call('HSET', user.key, 'ov', packed) end
+  user.override = packed
   use_policy(user, packed)
 else
   redis.call('DEL', base .. 'override:' .. name)
-  redis.call('HDEL', user.key, 'ov')
+  user.override = nil
   use_policy(user, user.packed)
 end
 settle_place(user, may)
-if user.exists then users_save() end
+-- A user without tasks needs no hash for a policy of its own, only to be paused.
+if user.exists or user.paused then users_save() end
 clock_save()
 return 'ok'

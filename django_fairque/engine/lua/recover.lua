@@ -3,7 +3,7 @@
 --
 -- KEYS   base
 -- ARGV   now ms or "", lease ms, max deliveries, how many tasks at most, TTL of failed ms, how many dead
---        letters, worker or ""
+--        letters, worker or "", "turns" or "time"
 -- Reply  how many tasks were taken back
 
 --@include house
@@ -16,7 +16,7 @@ local worker = ARGV[7]
 if worker ~= '' and (redis.call('ZSCORE', base .. 'leases', worker) or redis.call('EXISTS', held_key(worker)) == 1) then
   declare_dead(worker)
 end
-local taken = recover_expired(most, tonumber(ARGV[3]))
+local taken = recover_expired(most, tonumber(ARGV[3]), ARGV[8] == 'time')
 users_save()
 clock_save()
 counts_save()

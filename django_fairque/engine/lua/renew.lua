@@ -23,11 +23,11 @@ local function charge_running(worker)
     if extra > 0 then
       local user = user_load(parts.user, parts.queue)
       local lane = user_queue(user, parts.queue)
-      local v = clock_get('v:' .. parts.queue .. ':' .. user.group)
-      local most = math.max(lane.tag, v + debt_limit / user.policy.weight)
+      local place = place_of(parts.queue, user.group)
+      local most = math.max(lane.tag, clock_get(place.v) + debt_limit / user.policy.weight)
       lane.tag = math.min(lane.tag + extra / user.policy.weight, most)
       user.dirty = true
-      redis.call('ZADD', ready_key(parts.queue, user.group), 'XX', after_ties(lane.tag), user.name)
+      redis.call('ZADD', place.ready, 'XX', after_ties(lane.tag), user.name)
       redis.call('HSET', key, held[i], table.concat({parts.call, exact(parts.start), exact(parts.est + extra),
         parts.flags, parts.score, parts.queue, parts.user}, '|'))
     end

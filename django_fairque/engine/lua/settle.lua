@@ -19,22 +19,46 @@ local function expire(key) redis.call('PEXPIRE', key, result_ttl) end
 
 -- The estimate was charged at the claim; the real cost is known now. A refund never goes below V.
 local function charge(user, queue, estimated, ran_ms)
-  local extra, lane = ran_ms - estimated, user_queue(user, queue)
+  local extra, lane, place = ran_ms - estimated, user_queue(user, queue), place_of(queue, user.group)
   if extra < 0 then
     refund(user, queue, -extra)
   else
-    local most = clock_get('v:' .. queue .. ':' .. user.group) + debt_limit / user.policy.weight
+    local most = clock_get(place.v) + debt_limit / user.policy.weight
     lane.tag = math.max(lane.tag, math.min(lane.tag + extra / user.policy.weight, most))
-    redis.call('ZADD', ready_key(queue, user.group), 'XX', after_ties(lane.tag), user.name)
+    redis.call('ZADD', place.ready, 'XX', after_ties(lane.tag), user.name)
   end
   user.est = user.est > 0 and user.est + 0.2 * (ran_ms - user.est) or math.max(ran_ms, 1)
   user.dirty = true
 end
 
-local reply, ended = {}, {}
+-- Most attempts finish, of users without a cap, and others of them go on: then one counter changes, and
+-- the user itself need not be read.
+local landings = {}
+
+local function finish_flight(name)
+  landings[name] = (landings[name] or 0) + 1
+end
+
+local function land_all()
+  for name, n in pairs(landings) do
+    local user = users[name]
+    local v = not user and redis.call('HMGET', base .. 'user:' .. name, 'n', 'f', 'x') or nil
+    if v and not by_time and v[3] ~= 'c' and tonumber(v[1] or 0) + tonumber(v[2] or 0) - n > 0 then
+      redis.call('HINCRBY', base .. 'user:' .. name, 'f', -n)
+    else
+      user = user_load(name)
+      local may = may_run(user)
+      for _ = 1, n do landed(user) end
+      settle_place(user, may)
+    end
+  end
+end
+
+local held_here = held_key(worker)
+local reply, ended, finished = {}, {}, {}
 for i = 9, #ARGV, 5 do
   local id, call, outcome, text, number = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
-  local value = redis.call('HGET', held_key(worker), id)
+  local value = not ended[id] and redis.call('HGET', held_here, id)
   local held = value and held_parts(value)
   if not held or held.call ~= call then
     local v = redis.call('HMGET', task_key(id), 'h', 's')
@@ -42,12 +66,9 @@ for i = 9, #ARGV, 5 do
   else
     reply[#reply + 1] = 'ok'
     ended[#ended + 1] = id
+    ended[id] = true
     local key, queue = task_key(id), held.queue
-    local user = user_load(held.user, queue)
-    local may = may_run(user)
     local ran = math.max(now - held.start, 0)
-    landed(user)
-    if by_time and outcome ~= 'release' then charge(user, queue, held.est, ran) end
     if outcome == 'finish' then
       if #text <= INLINE then
         redis.call('HSET', key, 's', 'finished', 'ft', now_text, 'r', text)
@@ -60,38 +81,50 @@ for i = 9, #ARGV, 5 do
         expire(base .. 'body:' .. id)
         expire(base .. 'errors:' .. id)
       end
-      redis.call('ZADD', state_key('finished'), now_text, id)
-      stat('finished', 1)
+      finished[#finished + 1] = now_text
+      finished[#finished + 1] = id
       stat_ms('r', ran)
-      settle_place(user, may)
-    elseif outcome == 'release' then
-      refund(user, queue, held.est)
-      settle_place(user, may)
-      redis.call('HDEL', key, 'st')
-      back(user, id, queue, held.score)
-    elseif outcome == 'park' then
-      redis.call('HSET', key, 'rs', text)
-      settle_place(user, may)
-      not_before(user, id, queue, now + tonumber(number))
+      if by_time then charge(user_load(held.user, queue), queue, held.est, ran) end
+      finish_flight(held.user)
     else
-      remember_run(id, worker, held.start)
-      redis.call('HINCRBY', key, 'a', 1)
-      if text ~= '' then redis.call('RPUSH', base .. 'errors:' .. id, text) end
-      stat_ms('r', ran)
-      settle_place(user, may)
-      if outcome == 'retry' then
-        stat('retried', 1)
-        not_before(user, id, queue, now + math.max(tonumber(number), 0))
+      local user = user_load(held.user, queue)
+      local may = may_run(user)
+      landed(user)
+      if by_time and outcome ~= 'release' then charge(user, queue, held.est, ran) end
+      if outcome == 'release' then
+        refund(user, queue, held.est)
+        settle_place(user, may)
+        redis.call('HDEL', key, 'st')
+        back(user, id, queue, held.score)
+      elseif outcome == 'park' then
+        redis.call('HSET', key, 'rs', text)
+        settle_place(user, may)
+        not_before(user, id, queue, now + tonumber(number))
       else
-        bury(id, number)
+        remember_run(id, worker, held.start)
+        redis.call('HINCRBY', key, 'a', 1)
+        if text ~= '' then redis.call('RPUSH', base .. 'errors:' .. id, text) end
+        stat_ms('r', ran)
+        settle_place(user, may)
+        if outcome == 'retry' then
+          stat('retried', 1)
+          not_before(user, id, queue, now + math.max(tonumber(number), 0))
+        else
+          bury(id, number)
+        end
       end
     end
   end
 end
+land_all()
 back_in_line()
 for i = 1, #ended, 1000 do
-  redis.call('HDEL', held_key(worker), unpack(ended, i, math.min(i + 999, #ended)))
+  redis.call('HDEL', held_here, unpack(ended, i, math.min(i + 999, #ended)))
 end
+for i = 1, #finished, 1000 do
+  redis.call('ZADD', state_key('finished'), unpack(finished, i, math.min(i + 999, #finished)))
+end
+if #finished > 0 then stat('finished', #finished / 2) end
 if #ended > 0 then
   count('running', -#ended)
   if redis.call('ZCARD', state_key('finished')) > finished_limit then

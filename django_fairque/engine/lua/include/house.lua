@@ -4,7 +4,7 @@
 --@include requeue
 
 -- Take back up to `most` tasks of a worker that is dead for ever. How many were taken back.
-local function take_back(worker, most, max_deliveries)
+local function take_back(worker, most, max_deliveries, by_time)
   local key = held_key(worker)
   local some = redis.call('HRANDFIELD', key, most, 'WITHVALUES')
   for i = 1, #some, 2 do
@@ -12,7 +12,7 @@ local function take_back(worker, most, max_deliveries)
     local user = user_load(held.user, held.queue)
     local may = may_run(user)
     -- Its worker's death is not the user's fault: it pays for the time that was used, no more.
-    refund(user, held.queue, math.max(held.est - (now - held.start), 0))
+    if by_time then refund(user, held.queue, held.est - (now - held.start)) end
     landed(user)
     count('running', -1)
     redis.call('HDEL', key, id)
@@ -33,6 +33,7 @@ local function take_back(worker, most, max_deliveries)
     redis.call('ZREM', base .. 'dead', worker)
     redis.call('ZADD', base .. 'gone', now_text, worker)
     redis.call('DEL', base .. 'worker:' .. worker)
+    redis.call('HDEL', clock_key, 'call:' .. worker, 'turn:' .. worker)
   end
   return #some / 2
 end
@@ -44,14 +45,14 @@ local function declare_dead(worker)
   due_by(now)
 end
 
-local function recover_expired(most, max_deliveries)
+local function recover_expired(most, max_deliveries, by_time)
   local taken = 0
   if now >= clock_get('grace') then
     local ended = redis.call('ZRANGEBYSCORE', base .. 'leases', '-inf', now_text, 'LIMIT', 0, 8)
     for i = 1, #ended do declare_dead(ended[i]) end
   end
   for _, worker in ipairs(redis.call('ZRANGE', base .. 'dead', 0, 63)) do
-    if taken < most then taken = taken + take_back(worker, most - taken, max_deliveries) end
+    if taken < most then taken = taken + take_back(worker, most - taken, max_deliveries, by_time) end
   end
   return taken
 end
@@ -124,8 +125,8 @@ local function next_due()
   clock_set('due', due)
 end
 
-local function keep_house(max_deliveries, age_us)
-  local taken = recover_expired(256, max_deliveries)
+local function keep_house(max_deliveries, age_us, by_time)
+  local taken = recover_expired(256, max_deliveries, by_time)
   promote(256, age_us)
   wake(256)
   bury_spoiled(64)

@@ -1,34 +1,28 @@
 -- Changes to a user that keep its place: another policy, another group.
+-- Call settle_place afterwards with what may_run said before.
 --@include user
-
 --@include group
 
-local function reweigh(user, policy)
-  for queue in pairs(user.waiting) do
-    if redis.call('ZSCORE', ready_key(queue, user.group), user.name) then
-      local field = 'w:' .. queue .. ':' .. user.group
-      clock_set(field, clock_get(field) - user.policy.weight + policy.weight)
-    end
-  end
-end
-
--- Call settle_place afterwards with what may_run said before.
 local function use_policy(user, packed)
   local policy = policy_of(packed)
-  if policy.weight ~= user.policy.weight then reweigh(user, policy) end
-  user.policy = policy
+  if policy.weight ~= user.policy.weight then
+    for queue in pairs(user.waiting) do
+      local place = place_of(queue, user.group)
+      if redis.call('ZSCORE', place.ready, user.name) then
+        clock_set(place.w, clock_get(place.w) - user.policy.weight + policy.weight)
+      end
+    end
+  end
+  user.policy, user.dirty = policy, true
 end
 
 -- The policy of the settings came with an enqueue. An operator's override wins.
 local function take_policy(user, packed)
-  if user.exists and user.packed == packed then return end
+  if user.packed == packed then return end
   local may = may_run(user)
-  user.packed, user.dirty = packed, true
+  user.packed = packed
   use_policy(user, user.override or packed)
-  if user.exists then
-    redis.call('HSET', user.key, 'pol', packed)
-    settle_place(user, may)
-  end
+  settle_place(user, may)
 end
 
 -- Another group serves the user from now on; it keeps its lead or lag over the clock.
@@ -41,14 +35,12 @@ local function move_to(user, group)
   for i = 1, #fields do
     if string.sub(fields[i], 1, 2) == 't:' then user_queue(user, string.sub(fields[i], 3)) end
   end
-  for queue in pairs(user.queues) do
-    local entry = user_queue(user, queue)
-    if may and entry.n > 0 then exit(user, queue) end
-    entry.tag = clock_get('v:' .. queue .. ':' .. group) + entry.tag - clock_get('v:' .. queue .. ':' .. from)
+  for queue, lane in pairs(user.queues) do
+    if may and lane.n > 0 then exit(user, queue) end
+    lane.tag = clock_get(place_of(queue, group).v) + lane.tag - clock_get(place_of(queue, from).v)
   end
   user.group, user.dirty = group, true
-  if user.exists then redis.call('HSET', user.key, 'g', group) end
-  for queue in pairs(user.waiting) do
-    if may and user_queue(user, queue).n > 0 then enter(user, queue) end
+  for queue, lane in pairs(user.queues) do
+    if may and lane.n > 0 then enter(user, queue) end
   end
 end

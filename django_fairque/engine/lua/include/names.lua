@@ -1,13 +1,15 @@
 -- Names of keys. They are derived here and in engine/keys.py, and nowhere else.
 -- `user` and `queue` are encoded already (percent-encoding), so that `:` and `|` never occur in them.
 --
--- task:<id> is a hash: u user, n name, q queue (unless default), e enqueued ms, p payload or b its size
---   in body:<id>, pr priority ("c" critical; absent for 0), at due ms, a failed attempts, d runs lost with
---   their worker, s state (absent while queued), h <worker>:<call> of the last claim, st its start,
---   s1 the first start, ws earlier workers, ft end, r result or rb its size in result:<id>, rs reason.
--- user:<user> is a hash: pol policy (unless the default), ov override, g group (unless *), n accepted and
---   not started, f in flight, p paused, tat of the rate, est mean run ms, qs the queues it waits in (unless
---   it is only `default`), and for each such queue n:<q> waiting, c:<q> of them critical, t:<q> its tag.
+-- task:<id> is a hash: u user, n name, q queue (unless default), e enqueued ms, p payload (or b its size
+--   in body:<id>), s state (absent while queued), h <worker>:<call> of the last claim, st its start, ft end,
+--   r result (or rb its size in result:<id>), rs reason. x is there when any of these is: b, pr priority
+--   ("c" critical), at due ms, a failed attempts, d runs lost with their worker, ws earlier workers.
+--   s1 is the first start, when there was more than one.
+-- user:<user> is a hash: n accepted and not started, f in flight, and for each queue n:<q> waiting, c:<q> of
+--   them critical, t:<q> virtual start tag. x is there ("c" for a user with a cap) when any of these is:
+--   pol policy (unless the default), ov override, g group (unless *), p paused, tat of the rate, est mean
+--   run ms, qs the queues it waits in (unless only `default`).
 
 local base = KEYS[1]
 
@@ -18,10 +20,25 @@ local function lane_key(user, lane, queue)
   return base .. 'queue:' .. queue .. ':user:' .. user .. ':' .. lane
 end
 
-local function ready_key(queue, group) return base .. 'ready:' .. queue .. ':' .. group end
-local function bell_key(queue, group) return base .. 'bell:' .. queue .. ':' .. group end
 local function state_key(state) return base .. 'state:' .. state end
 local function held_key(worker) return base .. 'held:' .. worker end
+
+-- The names that go with a queue and a group, made once a call.
+local places = {}
+local function place_of(queue, group)
+  local of_queue = places[queue]
+  if not of_queue then
+    of_queue = {}
+    places[queue] = of_queue
+  end
+  local place = of_queue[group]
+  if not place then
+    local name = queue .. ':' .. group
+    place = {v = 'v:' .. name, w = 'w:' .. name, ready = base .. 'ready:' .. name, bell = base .. 'bell:' .. name}
+    of_queue[group] = place
+  end
+  return place
+end
 
 -- A longer value would turn the compact hash of a task into a table three times its size.
 local INLINE = 64

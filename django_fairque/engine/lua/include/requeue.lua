@@ -8,10 +8,8 @@ local failed_ttl_ms, dead_letter_limit = 2592000000, 100000
 local function remember_run(id, worker, start)
   local key = task_key(id)
   local v = redis.call('HMGET', key, 'ws', 's1')
-  local args = {'ws', v[1] and (v[1] .. ',' .. worker) or worker}
-  if not v[2] then
-    args[3], args[4] = 's1', exact(start)
-  end
+  local args = {'ws', v[1] and (v[1] .. ',' .. worker) or worker, 'x', '1'}
+  if not v[2] then args[5], args[6] = 's1', exact(start) end
   redis.call('HSET', key, unpack(args))
 end
 
@@ -42,7 +40,7 @@ end
 local function not_before(user, id, queue, at_ms)
   redis.call('HSET', task_key(id), 's', 'scheduled')
   redis.call('ZADD', state_key('scheduled'), due_place(at_ms), id)
-  if at_ms < clock_get('due') then rung(queue, user.group) end
+  if at_ms < clock_get('due') then rung(place_of(queue, user.group).bell) end
   due_by(at_ms)
   user.n, user.dirty = user.n + 1, true
 end

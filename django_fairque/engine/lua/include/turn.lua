@@ -1,62 +1,74 @@
 -- Take one turn from a source, and afterwards bring lanes and ready sets in line with all turns taken.
--- Used by claim.lua alone; found, taken and order are its lists.
+-- Used by claim.lua alone; turn_user and its sisters are the turns taken, found the tasks.
 --@include serve
 
--- The source whose user is next. Several queues, and groups that lost their workers, take turns.
-local function next_source(sources, turn)
-  for i = 1, #sources do
-    local source = sources[(turn + i - 1) % #sources + 1]
-    while true do
-      local entry = head(source)
-      if not entry then break end
+local taken, turns = {}, 0
+local turn_user, turn_queue, turn_cost, turn_critical = {}, {}, {}, {}
+local found_id, found_score, found_user, found_queue, found_cost = {}, {}, {}, {}, {}
+
+-- The source whose user is next, looking from the one behind the last that was served: several queues,
+-- and groups that lost their workers, take turns.
+local function next_source(sources)
+  local n, last = #sources, sources.last or 0
+  for i = 1, n do
+    local at = (last + i - 1) % n + 1
+    local source = sources[at]
+    local entry = head(source)
+    while entry do
       local user = user_load(entry.name, source.queue)
-      if user_queue(user, source.queue).n > 0 and may_run(user) then return source end
+      if user.queues[source.queue].n > 0 and may_run(user) then return source, at end
       if not taken[user] then
         -- It should not be here: heal the set.
         exit(user, source.queue)
         settle_place(user, false)
       end
-      drop(source)
+      source.at = source.at + 1
+      entry = head(source)
     end
   end
 end
 
 local function take_turn(source, by_time)
-  local entry = head(source)
-  local user = user_load(entry.name, source.queue)
-  local lane, policy = user_queue(user, source.queue), user.policy
-  local where = source.queue .. ':' .. user.group
-  local cost = 1
-  if by_time then cost = math.max(user.est, 1) end
-  local weights, v = clock_get('w:' .. where), clock_get('v:' .. where)
-  v = v + cost / math.max(weights, policy.weight)
+  local queue, entry = source.queue, source.entries[source.at]
+  local user = users[entry.name]
+  local lane, policy = user.queues[queue], user.policy
+  local place = source.place or place_of(queue, user.group)
+  local cost = by_time and math.max(user.est, 1) or 1
+  local v = clock_get(place.v) + cost / math.max(clock_get(place.w), policy.weight)
   if lane.tag > v then v = lane.tag end
-  clock_set('v:' .. where, v)
+  clock_set(place.v, v)
   lane.tag = lane.tag + cost / policy.weight
+  lane.n = lane.n - 1
   user.flight, user.n, user.dirty = user.flight + 1, user.n - 1, true
   if policy.rate > 0 then user.tat = math.max(user.tat, now) + policy.rate end
-  local critical = lane.critical > 0 and 1 or 0
-  waits(user, source.queue, -1, -critical)
+  turns = turns + 1
+  turn_user[turns], turn_queue[turns], turn_cost[turns] = user, queue, cost
   local mine = taken[user]
   if not mine then
     mine = {}
     taken[user] = mine
   end
-  local pops = mine[source.queue]
+  local pops = mine[queue]
   if not pops then
-    pops = {critical = 0, normal = 0, group = user.group}
-    mine[source.queue] = pops
+    pops = {critical = 0, normal = 0}
+    mine[queue] = pops
   end
-  if critical == 1 then pops.critical = pops.critical + 1 else pops.normal = pops.normal + 1 end
-  order[#order + 1] = {user = user, queue = source.queue, cost = cost, critical = critical == 1}
-  drop(source)
+  if lane.critical > 0 then
+    lane.critical = lane.critical - 1
+    pops.critical = pops.critical + 1
+    turn_critical[turns] = true
+  else
+    pops.normal = pops.normal + 1
+  end
+  source.at = source.at + 1
   if lane.n > 0 and may_run(user) then
     pops.tag = after_ties(lane.tag)
     push(source, entry, pops.tag - entry.offset)
   else
     -- Gone from here now, so that the clock counts only those who can be served.
     pops.tag = nil
-    exit(user, source.queue)
+    if lane.n == 0 then user.waiting[queue] = nil end
+    exit(user, queue)
   end
 end
 
@@ -64,17 +76,12 @@ local function leave_ready()
   for user, mine in pairs(taken) do
     local may = may_run(user)
     for queue, pops in pairs(mine) do
-      if pops.tag and may then
-        redis.call('ZADD', ready_key(queue, user.group), 'XX', pops.tag, user.name)
-      end
+      count('q:' .. queue, -(pops.critical + pops.normal))
+      if pops.tag and may then redis.call('ZADD', place_of(queue, user.group).ready, 'XX', pops.tag, user.name) end
     end
     if not may then
       for queue in pairs(user.waiting) do exit(user, queue) end
-      local until_ms = over_rate_until(user)
-      if until_ms and next(user.waiting) then
-        redis.call('ZADD', base .. 'wake', until_ms, user.name)
-        due_by(math.floor(until_ms))
-      end
+      park(user)
     end
   end
 end
@@ -89,9 +96,20 @@ local function from_lane(key, pop, n)
   return got or {}
 end
 
+-- The lanes hold less than was counted: believe the lanes.
+local function recount(user, queue)
+  local lane = user_queue(user, queue)
+  local critical = redis.call('LLEN', lane_key(user.name, 'critical', queue))
+  local real = critical + redis.call('ZCARD', lane_key(user.name, 'normal', queue))
+  local had = lane.n > 0
+  user.n = math.max(0, user.n + real - lane.n)
+  waits(user, queue, real - lane.n, critical - lane.critical)
+  if had and real == 0 then exit(user, queue) end
+end
+
 -- The tasks of all turns, in the order of the turns.
 local function pop_lanes()
-  local popped = {}
+  local popped, phantoms = {}, {}
   for user, mine in pairs(taken) do
     popped[user] = {}
     for queue, pops in pairs(mine) do
@@ -102,24 +120,16 @@ local function pop_lanes()
       if pops.normal > 0 then
         got.normal = from_lane(lane_key(user.name, 'normal', queue), 'ZPOPMIN', pops.normal)
       end
-      if #got.critical < pops.critical or #got.normal < 2 * pops.normal then
-        -- The lanes hold less than was counted: believe the lanes.
-        local critical = redis.call('LLEN', lane_key(user.name, 'critical', queue))
-        local lane = user_queue(user, queue)
-        local real = critical + redis.call('ZCARD', lane_key(user.name, 'normal', queue))
-        local had = lane.n > 0
-        user.n = math.max(0, user.n + real - lane.n)
-        waits(user, queue, real - lane.n, critical - lane.critical)
-        if had and real == 0 then exit(user, queue) end
-      end
+      if #got.critical < pops.critical or #got.normal < 2 * pops.normal then recount(user, queue) end
       popped[user][queue] = got
     end
   end
-  for i = 1, #order do
-    local turn = order[i]
-    local got = popped[turn.user][turn.queue]
+  local n = 0
+  for i = 1, turns do
+    local user, queue = turn_user[i], turn_queue[i]
+    local got = popped[user][queue]
     local id, score
-    if turn.critical then
+    if turn_critical[i] then
       got.c = got.c + 1
       id, score = got.critical[got.c], 'c' .. exact(next_us())
     else
@@ -127,10 +137,12 @@ local function pop_lanes()
       got.n = got.n + 2
     end
     if id then
-      found[#found + 1] = {id = id, score = score, user = turn.user.name, queue = turn.queue, cost = turn.cost}
+      n = n + 1
+      found_id[n], found_score[n], found_user[n], found_queue[n], found_cost[n] = id, score, user.name, queue, turn_cost[i]
     else
-      landed(turn.user)
-      settle_place(turn.user, false)
+      landed(user)
+      phantoms[#phantoms + 1] = user
     end
   end
+  for i = 1, #phantoms do settle_place(phantoms[i], false) end
 end

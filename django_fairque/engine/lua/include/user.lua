@@ -8,6 +8,7 @@
 
 local users, policies = {}, {}
 local debt_limit = 64
+local DEFAULT_POLICY = '1|0|0|1|0'
 
 local function policy_of(packed)
   local policy = policies[packed]
@@ -22,6 +23,16 @@ local function policy_of(packed)
   return policy
 end
 
+local queue_fields = {}
+local function fields_of(queue)
+  local fields = queue_fields[queue]
+  if not fields then
+    fields = {n = 'n:' .. queue, critical = 'c:' .. queue, tag = 't:' .. queue}
+    queue_fields[queue] = fields
+  end
+  return fields
+end
+
 local function lane_of(n, critical, tag)
   n, critical, tag = tonumber(n or 0), tonumber(critical or 0), tonumber(tag or 0)
   return {n = n, critical = critical, tag = tag, n0 = n, critical0 = critical, tag0 = tag}
@@ -30,14 +41,13 @@ end
 local function user_queue(user, queue)
   local lane = user.queues[queue]
   if not lane then
-    local v = redis.call('HMGET', user.key, 'n:' .. queue, 'c:' .. queue, 't:' .. queue)
+    local fields = fields_of(queue)
+    local v = redis.call('HMGET', user.key, fields.n, fields.critical, fields.tag)
     lane = lane_of(v[1], v[2], v[3])
     user.queues[queue] = lane
   end
   return lane
 end
-
-local DEFAULT_POLICY = '1|0|0|1|0'
 
 local function user_load(name, queue)
   local user = users[name]
@@ -45,25 +55,29 @@ local function user_load(name, queue)
     if queue then user_queue(user, queue) end
     return user
   end
-  local key = base .. 'user:' .. name
   queue = queue or 'default'
-  local v = redis.call('HMGET', key, 'n', 'f', 'pol', 'ov', 'g', 'p', 'tat', 'est', 'qs',
-    'n:' .. queue, 'c:' .. queue, 't:' .. queue)
+  local key, fields = base .. 'user:' .. name, fields_of(queue)
+  local v = redis.call('HMGET', key, 'n', 'f', 'x', fields.n, fields.critical, fields.tag)
   local n, flight = tonumber(v[1] or 0), tonumber(v[2] or 0)
-  -- What an operator set outlives the hash of a user who idles.
-  if not v[1] then v[4] = redis.call('GET', base .. 'override:' .. name) end
-  local lane = lane_of(v[10], v[11], v[12])
+  local lane = lane_of(v[4], v[5], v[6])
   user = {
-    name = name, key = key, exists = v[1] and true, packed = v[3] or DEFAULT_POLICY, override = v[4],
-    group = v[5] or '*', n = n, n0 = v[1] and n, flight = flight, flight0 = flight, paused = v[6] and true,
-    tat = tonumber(v[7] or 0), est = tonumber(v[8] or 0), qs = v[9], waiting = {}, queues = {[queue] = lane},
-    policy = policy_of(v[4] or v[3] or DEFAULT_POLICY),
+    name = name, key = key, exists = v[1], x = v[3], n = n, n0 = n, flight = flight, flight0 = flight,
+    group = '*', packed = DEFAULT_POLICY, tat = 0, est = 0, waiting = {}, queues = {[queue] = lane},
   }
+  if v[3] then
+    local w = redis.call('HMGET', key, 'pol', 'ov', 'g', 'p', 'tat', 'est', 'qs')
+    user.packed, user.override, user.group, user.paused = w[1] or DEFAULT_POLICY, w[2], w[3] or '*', w[4]
+    user.tat, user.est, user.qs = tonumber(w[5] or 0), tonumber(w[6] or 0), w[7]
+  elseif not v[1] then
+    -- What an operator set outlives the hash of a user who idles.
+    user.override = redis.call('GET', base .. 'override:' .. name)
+  end
+  user.policy = policy_of(user.override or user.packed)
   -- Without qs the user waits in `default` at most.
-  if v[9] then
-    for q in string.gmatch(v[9], '[^:]+') do user.waiting[q] = true end
+  if user.qs then
+    for q in string.gmatch(user.qs, '[^:]+') do user.waiting[q] = true end
   elseif queue ~= 'default' then
-    user.waiting.default = user.exists
+    user.waiting.default = v[1]
   elseif lane.n > 0 then
     user.waiting.default = true
   end
@@ -80,38 +94,41 @@ local function over_rate_until(user)
 end
 
 local function may_run(user)
-  local cap = user.policy.cap
-  return not user.paused and (cap == 0 or user.flight < cap) and not over_rate_until(user)
+  local policy = user.policy
+  return not user.paused and (policy.cap == 0 or user.flight < policy.cap)
+    and (policy.rate == 0 or not over_rate_until(user))
 end
 
-local function rung(queue, group)
-  local bell = bell_key(queue, group)
+local function rung(bell)
   if redis.call('LLEN', bell) == 0 then redis.call('LPUSH', bell, '1') end
 end
 
 -- Put the user into the ready set of a queue: no credit for having idled, debt is kept, up to a limit.
 local function enter(user, queue)
-  local entry, place = user_queue(user, queue), queue .. ':' .. user.group
-  local v = clock_get('v:' .. place)
-  local most = v + debt_limit / user.policy.weight
-  local tag = entry.tag
-  if tag > most then tag = most end
-  if tag < v then tag = v end
-  entry.tag, user.dirty = tag, true
-  if redis.call('ZADD', ready_key(queue, user.group), 'NX', after_ties(tag), user.name) == 1 then
-    clock_set('w:' .. place, clock_get('w:' .. place) + user.policy.weight)
-    rung(queue, user.group)
+  local lane, place, weight = user_queue(user, queue), place_of(queue, user.group), user.policy.weight
+  local v = clock_get(place.v)
+  lane.tag = math.max(v, math.min(lane.tag, v + debt_limit / weight))
+  user.dirty = true
+  if redis.call('ZADD', place.ready, 'NX', after_ties(lane.tag), user.name) == 1 then
+    clock_set(place.w, clock_get(place.w) + weight)
+    rung(place.bell)
   end
 end
 
-local function weigh_off(user, queue)
-  local field = 'w:' .. queue .. ':' .. user.group
-  local weight = clock_get(field) - user.policy.weight
-  clock_set(field, weight < 0.0005 and 0 or weight)
+local function exit(user, queue)
+  local place = place_of(queue, user.group)
+  if redis.call('ZREM', place.ready, user.name) == 1 then
+    local weight = clock_get(place.w) - user.policy.weight
+    clock_set(place.w, weight < 0.0005 and 0 or weight)
+  end
 end
 
-local function exit(user, queue)
-  if redis.call('ZREM', ready_key(queue, user.group), user.name) == 1 then weigh_off(user, queue) end
+local function park(user)
+  local at = over_rate_until(user)
+  if at and not user.paused and next(user.waiting) then
+    redis.call('ZADD', base .. 'wake', at, user.name)
+    due_by(math.floor(at))
+  end
 end
 
 -- Bring the ready sets and `wake` in line with what the user may do now. `was` is what may_run said
@@ -131,13 +148,7 @@ local function settle_place(user, was, queue, had)
     for q in pairs(user.waiting) do exit(user, q) end
     if queue and had then exit(user, queue) end
   end
-  if not may and not user.paused and next(user.waiting) then
-    local at = over_rate_until(user)
-    if at then
-      redis.call('ZADD', base .. 'wake', at, user.name)
-      due_by(math.floor(at))
-    end
-  end
+  if not may then park(user) end
 end
 
 local function waits(user, queue, by, critical)
@@ -151,11 +162,11 @@ end
 
 -- A cost that was charged and not used is given back, yet never below V.
 local function refund(user, queue, cost)
-  local lane = user_queue(user, queue)
-  local v = clock_get('v:' .. queue .. ':' .. user.group)
-  lane.tag = math.max(lane.tag - cost / user.policy.weight, math.min(lane.tag, v))
+  if cost <= 0 then return end
+  local lane, place = user_queue(user, queue), place_of(queue, user.group)
+  lane.tag = math.max(lane.tag - cost / user.policy.weight, math.min(lane.tag, clock_get(place.v)))
   user.dirty = true
-  redis.call('ZADD', ready_key(queue, user.group), 'XX', after_ties(lane.tag), user.name)
+  redis.call('ZADD', place.ready, 'XX', after_ties(lane.tag), user.name)
 end
 
 -- One flight less.
@@ -168,42 +179,70 @@ end
 -- as long as a debt or a rate can matter. Then nothing is left of it.
 local IDLE_KEPT_MS = 3600000
 
-local function user_save(user)
-  local args, k = {}, 0
-  local function put(field, value)
-    args[k + 1], args[k + 2] = field, value
-    k = k + 2
-  end
-  if user.n ~= user.n0 then put('n', user.n) end
-  if user.flight ~= user.flight0 then put('f', user.flight) end
-  for queue, lane in pairs(user.queues) do
-    if lane.n ~= lane.n0 then put('n:' .. queue, lane.n) end
-    if lane.critical ~= lane.critical0 then put('c:' .. queue, lane.critical) end
-    if lane.tag ~= lane.tag0 then put('t:' .. queue, lane.tag) end
-  end
-  local qs, first = nil, next(user.waiting)
+local function idle_until(user)
+  local keep = user.tat - now
+  redis.call('PEXPIRE', user.key, exact(math.ceil(keep > IDLE_KEPT_MS and keep or IDLE_KEPT_MS)))
+end
+
+-- The fields that few users have, and x, which says whether there are any. A queue list is needed
+-- unless the user waits in `default` alone.
+local function save_special(user, args, k)
+  local qs, first, gone = nil, next(user.waiting), {}
   if first and (first ~= 'default' or next(user.waiting, first)) then
     local names = {}
     for queue in pairs(user.waiting) do names[#names + 1] = queue end
     qs = table.concat(names, ':')
   end
-  if qs and qs ~= user.qs then put('qs', qs) end
-  if user.policy.rate > 0 then put('tat', user.tat) end
-  if user.est > 0 then put('est', user.est) end
-  if not user.exists then
-    if user.packed ~= DEFAULT_POLICY then put('pol', user.packed) end
-    if user.override then put('ov', user.override) end
-    if user.group ~= '*' then put('g', user.group) end
+  local special = {
+    pol = user.packed ~= DEFAULT_POLICY and user.packed, ov = user.override, g = user.group ~= '*' and user.group,
+    p = user.paused, tat = user.policy.rate > 0 and user.tat, est = user.est > 0 and user.est, qs = qs,
+  }
+  local x
+  for _, value in pairs(special) do x = x or (value and '1') end
+  if user.policy.cap > 0 then x = 'c' end
+  if x then
+    args[k + 1], args[k + 2] = 'x', x
+    k = k + 2
+    for field, value in pairs(special) do
+      if value then
+        args[k + 1], args[k + 2] = field, value
+        k = k + 2
+      end
+    end
   end
+  if user.x then
+    for _, field in ipairs({'pol', 'ov', 'g', 'p', 'tat', 'est', 'qs'}) do
+      if not special[field] then gone[#gone + 1] = field end
+    end
+    if not x then gone[#gone + 1] = 'x' end
+    if #gone > 0 then redis.call('HDEL', user.key, unpack(gone)) end
+  end
+  return k
+end
+
+local function user_save(user)
+  local args, k = {}, 0
+  if user.n ~= user.n0 or not user.exists then
+    args[1], args[2], k = 'n', user.n, 2
+  end
+  if user.flight ~= user.flight0 then
+    args[k + 1], args[k + 2], k = 'f', user.flight, k + 2
+  end
+  local plain = not user.x and not user.override and user.packed == DEFAULT_POLICY and user.group == '*'
+    and not user.paused and user.est == 0
+  for queue, lane in pairs(user.queues) do
+    local fields = fields_of(queue)
+    if lane.n ~= lane.n0 then args[k + 1], args[k + 2], k = fields.n, lane.n, k + 2 end
+    if lane.critical ~= lane.critical0 then args[k + 1], args[k + 2], k = fields.critical, lane.critical, k + 2 end
+    if lane.tag ~= lane.tag0 then args[k + 1], args[k + 2], k = fields.tag, lane.tag, k + 2 end
+    plain = plain and queue == 'default'
+  end
+  if not plain then k = save_special(user, args, k) end
   if k > 0 then redis.call('HSET', user.key, unpack(args)) end
-  if user.qs and not qs then redis.call('HDEL', user.key, 'qs') end
-  local idle, was_idle = user.n + user.flight == 0, (user.n0 or 0) + user.flight0 == 0
+  local idle, was_idle = user.n + user.flight == 0, user.n0 + user.flight0 == 0
   if idle and not was_idle then
     redis.call('ZREM', base .. 'users', user.name)
-    if not user.paused then
-      local keep = user.tat - now
-      redis.call('PEXPIRE', user.key, exact(math.ceil(keep > IDLE_KEPT_MS and keep or IDLE_KEPT_MS)))
-    end
+    if not user.paused then idle_until(user) end
   elseif was_idle and not idle then
     redis.call('ZADD', base .. 'users', 'NX', now_text, user.name)
     if user.exists then redis.call('PERSIST', user.key) end

@@ -1,0 +1,1 @@
+"""The tests of the example: ``manage.py test flights``."""

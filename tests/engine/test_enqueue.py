@@ -1,0 +1,437 @@
+from __future__ import annotations
+
+import pytest
+
+from django_fairque.engine.cancel import cancel
+from django_fairque.engine.enqueue import CHUNK, Enqueued, enqueue, new_ids
+from django_fairque.engine.errors import Conflict, Invalid, QueueFull
+from django_fairque.engine.keys import MAX_QUEUE_BYTES, MAX_USER_ID_BYTES
+from django_fairque.engine.result import read
+from django_fairque.engine.serve import Serve
+from django_fairque.engine.stats import stats
+from django_fairque.engine.task import Bury, Finish, Park, Policy, Priority, Retry, State
+
+from .given import NOW, claimed, enqueued, ids, in_states, joined, names, new, record, settled, state
+
+HOSTILE = [
+    "a:b", "{}", "{0}", "*", "[a-z]", "%2A", "a b", "\n", "\0", "\r\n$1\r\n", "'; return 1 --", "|", "🦜",
+    "é", "user:acme:critical", "x" * MAX_USER_ID_BYTES,
+]  # fmt: skip
+
+
+# One and many
+
+
+def test_a_task_waits_as_it_was_given(run, keys):
+    run(enqueue(keys, [new("a", priority=4, queue="mail")], now_ms=NOW))
+
+    found = record(run, keys, "a")
+    assert (found.name, found.user_id, found.queue, found.priority) == ("send", "acme", "mail", 4)
+    assert (found.payload, found.state, found.enqueued_ms) == (b"[[1],{}]", State.QUEUED, NOW)
+    assert (found.attempts, found.deliveries, found.run_at_ms, found.result) == (0, 0, None, None)
+
+
+def test_many_tasks_are_taken_in_one_call_and_keep_their_order(run, keys):
+    many = new_ids(CHUNK)
+
+    assert run(enqueue(keys, [new(id) for id in many], given=False, now_ms=NOW)) == Enqueued(CHUNK)
+
+    joined(run, keys)
+    assert ids(claimed(run, keys, limit=CHUNK)) == many
+
+
+def test_tasks_of_several_users_and_queues_go_in_together(run, keys):
+    several = [new("a"), new("b", user_id="globex"), new("c", queue="mail"), new("d", name="other")]
+
+    assert run(enqueue(keys, several, now_ms=NOW)).new == 4
+    assert run(stats(keys, now_ms=NOW)).counts.queues == {"default": 3, "mail": 1}
+
+
+@pytest.mark.parametrize("count", [0, CHUNK + 1])
+def test_a_call_with_no_task_or_too_many_is_refused(server, keys, count):
+    with pytest.raises(Invalid, match="tasks"):
+        enqueue(keys, [new(str(n)) for n in range(count)])
+
+    assert not names(server, keys)
+
+
+def test_ids_are_drawn_so_that_none_comes_twice():
+    drawn = new_ids(10_000)
+
+    assert len(set(drawn)) == 10_000
+    assert all(len(id) == 20 and id.isalnum() and id.isascii() for id in drawn)
+
+
+def test_an_enqueue_rings_one_bell_however_often_it_comes(run, keys, server):
+    enqueued(run, keys, "a", "b", queue="mail")
+    enqueued(run, keys, "c", queue="mail")
+
+    assert server.cli("LLEN", keys.bell("mail", "*")) == 1
+    assert server.cli("LLEN", keys.bell("default", "*")) == 0
+
+
+# When
+
+
+def test_a_delayed_task_is_served_when_it_is_due_and_not_before(run, keys):
+    enqueued(run, keys, "a", run_at_ms=NOW + 5_000)
+    joined(run, keys)
+
+    assert state(run, keys, "a") is State.SCHEDULED
+    assert record(run, keys, "a").run_at_ms == NOW + 5_000
+    early = claimed(run, keys, now_ms=NOW + 4_999)
+    assert (early.tasks, early.wait_ms) == ([], 1)
+    assert ids(claimed(run, keys, call=2, now_ms=NOW + 5_000)) == ["a"]
+
+
+def test_a_task_that_is_due_already_waits_like_any_other(run, keys):
+    enqueued(run, keys, "a", run_at_ms=NOW)
+
+    assert state(run, keys, "a") is State.QUEUED
+
+
+def test_tasks_due_at_the_same_moment_come_in_the_order_they_were_given(run, keys):
+    many = [f"t{n}" for n in range(50)]
+    enqueued(run, keys, *many, run_at_ms=NOW + 1_000)
+    joined(run, keys)
+
+    assert ids(claimed(run, keys, now_ms=NOW + 1_000)) == many
+
+
+def test_a_task_due_before_all_others_rings_for_the_sleepers(run, keys, server):
+    joined(run, keys)
+    enqueued(run, keys, "late", run_at_ms=NOW + 9_000)
+    assert claimed(run, keys).wait_ms == 9_000
+    server.cli("DEL", keys.bell("default", "*"))
+
+    enqueued(run, keys, "later", run_at_ms=NOW + 10_000)
+    assert server.cli("LLEN", keys.bell("default", "*")) == 0
+    enqueued(run, keys, "early", run_at_ms=NOW + 1_000)
+    assert server.cli("LLEN", keys.bell("default", "*")) == 1
+
+
+def test_the_far_end_of_the_calendar_is_a_time_like_any_other(run, keys):
+    year_9999 = 253_402_300_799_000
+    enqueued(run, keys, "a", run_at_ms=year_9999)
+    joined(run, keys)
+
+    assert record(run, keys, "a").run_at_ms in (year_9999 - 1, year_9999)
+    assert claimed(run, keys).tasks == []
+
+
+# How urgent
+
+
+def test_critical_tasks_are_served_first_and_first_in_first_out(run, keys):
+    enqueued(run, keys, "normal", priority=100)
+    enqueued(run, keys, "c1", "c2", priority=Priority.CRITICAL)
+    enqueued(run, keys, "c3", priority=Priority.CRITICAL)
+    joined(run, keys)
+
+    assert ids(claimed(run, keys)) == ["c1", "c2", "c3", "normal"]
+    assert record(run, keys, "c1").priority is Priority.CRITICAL
+
+
+def test_critical_tasks_of_different_functions_keep_the_order_of_the_call(run, keys):
+    several = [("a1", "a"), ("b1", "b"), ("a2", "a"), ("b2", "b")]
+    run(enqueue(keys, [new(id, name=name, priority=Priority.CRITICAL) for id, name in several], now_ms=NOW))
+    joined(run, keys)
+
+    assert ids(claimed(run, keys)) == ["a1", "b1", "a2", "b2"]
+
+
+def test_a_plain_six_is_a_priority_and_not_the_critical_lane(run, keys):
+    enqueued(run, keys, "six", priority=6)
+    enqueued(run, keys, "seven", priority=7)
+    joined(run, keys)
+
+    assert ids(claimed(run, keys)) == ["seven", "six"]
+
+
+def test_all_of_djangos_priorities_keep_their_order(run, keys):
+    line = [*range(-100, 101)]
+    run(enqueue(keys, [new(str(priority), priority=priority) for priority in line], now_ms=NOW))
+    joined(run, keys)
+
+    assert ids(claimed(run, keys, limit=300)) == [str(priority) for priority in reversed(line)]
+
+
+def test_a_step_of_priority_is_worth_a_minute_of_age(run, keys):
+    enqueued(run, keys, "old", priority=0, now_ms=NOW)
+    enqueued(run, keys, "younger", priority=1, now_ms=NOW + 59_999)
+    enqueued(run, keys, "too young", priority=1, now_ms=NOW + 60_001)
+    joined(run, keys)
+
+    assert ids(claimed(run, keys, now_ms=NOW + 60_001)) == ["younger", "old", "too young"]
+
+
+@pytest.mark.parametrize("priority", [-101, 101])
+def test_a_priority_off_the_line_is_refused(keys, priority):
+    with pytest.raises(Invalid, match="priority"):
+        enqueue(keys, [new("a", priority=priority)])
+
+
+def test_equal_priorities_are_first_in_first_out_within_a_microsecond(run, keys):
+    order = [f"t{n}" for n in range(20)]
+    for id in order:
+        enqueued(run, keys, id)
+    joined(run, keys)
+
+    assert ids(claimed(run, keys)) == order
+
+
+# How many
+
+
+def test_the_backlog_limit_is_reached_exactly_and_never_exceeded(run, keys, server):
+    three = Policy(max_backlog=3)
+    enqueued(run, keys, "a", "b", policy=three)
+
+    with pytest.raises(QueueFull) as refused:
+        enqueued(run, keys, "c", "d", policy=three)
+
+    assert (refused.value.user_id, refused.value.waiting, refused.value.limit) == ("acme", 2, 3)
+    assert run(read(keys, "c")) is None
+    assert in_states(run, keys) == {"queued": 2}
+    assert enqueued(run, keys, "c", policy=three).new == 1
+
+
+def test_scheduled_tasks_count_as_backlog_and_running_ones_do_not(run, keys):
+    two = Policy(max_backlog=2)
+    enqueued(run, keys, "later", policy=two, run_at_ms=NOW + 1_000)
+    enqueued(run, keys, "now", policy=two)
+
+    with pytest.raises(QueueFull):
+        enqueued(run, keys, "more", policy=two)
+
+    joined(run, keys)
+    assert ids(claimed(run, keys, limit=1)) == ["now"]
+    assert enqueued(run, keys, "more", policy=two).new == 1
+
+
+def test_a_full_user_hinders_nobody_else(run, keys):
+    one = Policy(max_backlog=1)
+    enqueued(run, keys, "a", policy=one)
+
+    assert enqueued(run, keys, "b", policy=one, user_id="globex").new == 1
+
+
+def test_one_full_user_keeps_the_whole_call_out(run, keys, server):
+    one = Policy(max_backlog=1)
+    enqueued(run, keys, "a", policy=one)
+    before = names(server, keys)
+
+    with pytest.raises(QueueFull):
+        run(enqueue(keys, [new("b", user_id="globex"), new("c", policy=one), new("d")], now_ms=NOW))
+
+    assert names(server, keys) == before
+
+
+def test_a_limit_counts_the_tasks_of_all_queues_and_functions_of_a_call(run, keys):
+    two = Policy(max_backlog=2)
+    three = [new("a", policy=two), new("b", policy=two, queue="mail"), new("c", policy=two, name="other")]
+
+    with pytest.raises(QueueFull):
+        run(enqueue(keys, three, now_ms=NOW))
+
+
+def test_a_call_sent_again_is_not_stopped_by_the_limit_it_filled(run, keys):
+    two = Policy(max_backlog=2)
+    call = enqueue(keys, [new("a", policy=two), new("b", policy=two)], now_ms=NOW)
+    run(call)
+
+    assert run(call) == Enqueued(0, ("a", "b"))
+
+
+# The same id again
+
+
+def started(run, keys):
+    joined(run, keys)
+    claimed(run, keys)
+
+
+STORIES = {
+    "queued": [],
+    "started": [started],
+    "finished": [started, lambda run, keys: settled(run, keys, {"a": Finish(b"1")})],
+    "retried": [started, lambda run, keys: settled(run, keys, {"a": Retry(1_000, b"{}")})],
+    "parked": [started, lambda run, keys: settled(run, keys, {"a": Park(1_000, "unknown")})],
+    "failed": [started, lambda run, keys: settled(run, keys, {"a": Bury("no", b"{}")})],
+    "canceled": [lambda run, keys: run(cancel(keys, "a", now_ms=NOW))],
+}
+
+
+@pytest.mark.parametrize("payload", [b"short", b"long" * 100], ids=["short", "long"])
+@pytest.mark.parametrize("story", STORIES)
+def test_enqueueing_an_id_again_says_so_and_changes_nothing(run, keys, server, story, payload):
+    enqueued(run, keys, "a", payload=payload)
+    for step in STORIES[story]:
+        step(run, keys)
+    before, stored = record(run, keys, "a"), names(server, keys)
+
+    assert enqueued(run, keys, "a", payload=payload, now_ms=NOW + 500) == Enqueued(0, ("a",))
+
+    assert record(run, keys, "a") == before
+    assert names(server, keys) == stored
+
+
+def test_a_scheduled_id_again_keeps_its_time(run, keys):
+    enqueued(run, keys, "a", run_at_ms=NOW + 1_000)
+
+    assert enqueued(run, keys, "a", run_at_ms=NOW + 9_000, priority=5) == Enqueued(0, ("a",))
+    assert record(run, keys, "a").run_at_ms == NOW + 1_000
+
+
+@pytest.mark.parametrize("payload", [b"short", b"long" * 100], ids=["short", "long"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"user_id": "globex"}, {"name": "other"}, {"queue": "mail"}, {"payload": b"other"},
+        {"payload": b"othr" * 100}, {"payload": b""},
+    ],
+    ids="-".join,
+)  # fmt: skip
+def test_an_id_that_carries_other_work_is_a_conflict(run, keys, server, payload, other):
+    enqueued(run, keys, "taken", payload=payload)
+    before = names(server, keys)
+
+    with pytest.raises(Conflict) as refused:
+        run(enqueue(keys, [new("free"), new("taken", **{"payload": payload, **other})], now_ms=NOW))
+
+    assert refused.value.task_id == "taken"
+    assert names(server, keys) == before
+    assert in_states(run, keys) == {"queued": 1}
+
+
+def test_a_canceled_or_finished_id_with_other_work_is_a_conflict_too(run, keys):
+    enqueued(run, keys, "a", "b")
+    run(cancel(keys, "b", now_ms=NOW))
+    started(run, keys)
+    settled(run, keys, {"a": Finish()})
+
+    for id in ("a", "b"):
+        with pytest.raises(Conflict):
+            enqueued(run, keys, id, payload=b"other")
+
+
+def test_twins_inside_one_call_are_one_task(run, keys):
+    assert run(enqueue(keys, [new("a"), new("b"), new("a")], now_ms=NOW)) == Enqueued(2, ("a",))
+
+    joined(run, keys)
+    assert ids(claimed(run, keys)) == ["a", "b"]
+
+
+def test_twins_that_differ_are_a_conflict_and_nothing_is_written(run, keys, server):
+    with pytest.raises(Conflict):
+        run(enqueue(keys, [new("a"), new("a", payload=b"other")], now_ms=NOW))
+
+    assert not names(server, keys)
+
+
+def test_new_and_known_ids_may_come_in_one_call(run, keys):
+    enqueued(run, keys, "a", "c")
+
+    assert enqueued(run, keys, "a", "b", "c", "d") == Enqueued(2, ("a", "c"))
+    assert in_states(run, keys) == {"queued": 4}
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["given", "drawn"])
+def test_a_call_sent_again_after_its_reply_was_lost_adds_nothing(run, keys, given):
+    many = new_ids(30)
+    call = enqueue(keys, [new(id) for id in many], given=given, now_ms=NOW)
+    run(call)
+    joined(run, keys)
+    assert ids(claimed(run, keys, limit=3)) == many[:3]
+    settled(run, keys, {many[0]: Finish(), many[1]: Bury("no")})
+
+    assert run(call) == Enqueued(0, tuple(many))
+
+    assert ids(claimed(run, keys, call=2)) == many[3:]
+    assert in_states(run, keys) == {"started": 28, "finished": 1, "failed": 1}
+    assert run(stats(keys, since=NOW // 60_000, now_ms=NOW)).minutes[0].enqueued == 30
+
+
+# Payloads and names
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 66, 1_000_000])
+def test_a_payload_of_any_size_comes_back_to_the_byte(run, keys, server, size):
+    payload = (bytes(range(256)) * (size // 256 + 1))[:size]
+    enqueued(run, keys, "a", payload=payload)
+    joined(run, keys)
+
+    assert record(run, keys, "a").payload == payload
+    assert claimed(run, keys).tasks[0].payload == payload
+    # Whatever its size, the hash of the task stays compact.
+    assert server.cli("OBJECT", "ENCODING", keys.task("a")) == b"listpack"
+    assert server.cli("EXISTS", keys.body("a")) == (size > 64)
+
+
+@pytest.mark.parametrize("user_id", HOSTILE)
+def test_a_user_may_be_called_anything(run, keys, server, user_id):
+    enqueued(run, keys, "a", user_id=user_id)
+    enqueued(run, keys, "b", user_id="acme")
+    joined(run, keys)
+
+    served = {task.id: task.user_id for task in claimed(run, keys).tasks}
+    assert served == {"a": user_id, "b": "acme"}
+    assert record(run, keys, "a").user_id == user_id
+    assert all(name.startswith(keys.base.encode()) for name in server.client.scan_iter(f"{keys.prefix}*"))
+
+
+@pytest.mark.parametrize("queue", [name[:MAX_QUEUE_BYTES] for name in HOSTILE])
+def test_a_queue_may_be_called_anything(run, keys, queue):
+    enqueued(run, keys, "a", queue=queue)
+    enqueued(run, keys, "b")
+    joined(run, keys)
+
+    assert [task.queue for task in claimed(run, keys, serve=Serve(queues=(queue,))).tasks] == [queue]
+    assert state(run, keys, "b") is State.QUEUED
+
+
+@pytest.mark.parametrize("task_id", [name[:256] for name in HOSTILE])
+def test_a_task_id_and_a_function_may_be_called_anything(run, keys, task_id):
+    enqueued(run, keys, task_id, name=task_id, payload=b"x" * 65)
+    joined(run, keys)
+
+    (task,) = claimed(run, keys).tasks
+    assert (task.id, task.name) == (task_id, task_id)
+    settled(run, keys, {task_id: Finish(b"y" * 65)})
+    assert record(run, keys, task_id).result == b"y" * 65
+
+
+def test_an_encoded_name_is_another_name(run, keys):
+    enqueued(run, keys, "a", user_id="*")
+    enqueued(run, keys, "b", user_id="%2A")
+    enqueued(run, keys, "c", user_id="%252A")
+    joined(run, keys)
+
+    assert [task.user_id for task in claimed(run, keys).tasks] == ["*", "%2A", "%252A"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("user_id", ""), ("user_id", "x" * 513), ("user_id", "é" * 257), ("user_id", "\ud800"),
+        ("user_id", 7), ("user_id", None), ("user_id", b"acme"),
+        ("queue", ""), ("queue", "x" * 129), ("queue", "\udfff"), ("queue", None),
+        ("group", ""), ("group", "x" * 129),
+        ("name", ""), ("name", "\ud800"),
+    ],
+    ids=lambda value: repr(value)[:24],
+)  # fmt: skip
+def test_a_name_that_cannot_be_is_refused_before_anything_is_written(run, keys, server, field, value):
+    with pytest.raises(Invalid) as refused:
+        run(enqueue(keys, [new("fine"), new("bad", **{field: value})], now_ms=NOW))
+
+    assert len(str(refused.value)) < 200
+    assert not names(server, keys)
+
+
+@pytest.mark.parametrize("size", [511, 512])
+def test_a_user_id_of_just_the_limit_is_served(run, keys, size):
+    enqueued(run, keys, "a", user_id="u" * size)
+    joined(run, keys)
+
+    assert claimed(run, keys).tasks[0].user_id == "u" * size
