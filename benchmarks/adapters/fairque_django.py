@@ -58,4 +58,6 @@ def worker(variant, url, profile):
     command = [sys.executable, "-m", "django", "fairque_worker"]
     if profile == "io":
         command += ["--concurrency", "100"]
+    elif "BENCH_CONCURRENCY" in os.environ:  # to see what the default costs or gains
+        command += ["--concurrency", os.environ["BENCH_CONCURRENCY"]]
     os.execv(sys.executable, command)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.core.cache import caches
 from django.db import connection, transaction
 from django.utils import timezone, translation
 
@@ -149,6 +150,11 @@ async def call_blocking() -> bool:
         return connection.is_usable()
 
     return await sync_to_async(inside)()
+
+
+@task
+async def acache_id() -> int:
+    return id(caches["default"])
 
 
 def plain(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,8 +12,10 @@ from django.core.management.base import SystemCheckError
 from django.test import override_settings
 
 import django_fairque
+from django_fairque.conf import Settings, UserSettings, WorkerSettings
 
 PACKAGE = Path(django_fairque.__file__).parent
+SETTINGS_PAGE = PACKAGE.parent / "docs" / "reference" / "settings.md"
 PAGE = PACKAGE.parent / "docs" / "reference" / "checks.md"
 
 
@@ -57,3 +59,10 @@ def test_every_id_is_documented_and_every_documented_id_exists() -> None:
         for found in re.findall(r"fairque\.[EWI]\d{3}", path.read_text())
     }
     assert used == set(re.findall(r"fairque\.[EWI]\d{3}", PAGE.read_text()))
+
+
+def test_every_setting_is_documented() -> None:
+    page = SETTINGS_PAGE.read_text()
+    keys = [name.upper() for name in Settings.__struct_fields__]
+    for key in (*keys, *UserSettings.__struct_fields__, *WorkerSettings.__struct_fields__):
+        assert f"`{key}`" in page, key

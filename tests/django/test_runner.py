@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import Context
 from typing import Any
 
 import pytest
@@ -353,6 +354,15 @@ def test_backends_and_caches_are_made_once_for_a_thread(runner: DjangoRunner) ->
         return id(caches["default"]), id(task_backends["default"])
 
     assert hygiene.fresh_context().run(both) == hygiene.fresh_context().run(both)
+
+
+def test_and_once_for_an_event_loop(runner: DjangoRunner) -> None:
+    async def both() -> list[Any]:
+        one = claimed(tasks.acache_id)
+        return [await asyncio.create_task(runner.arun(one)) for _ in range(2)]
+
+    first, second = Context().run(asyncio.run, both())
+    assert first.result == second.result
 
 
 def test_a_long_traceback_keeps_its_end(runner: DjangoRunner) -> None:

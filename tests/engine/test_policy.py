@@ -320,6 +320,15 @@ def test_a_user_that_is_assigned_no_longer_moves_back_at_its_next_enqueue(run, k
     assert ids(claimed(run, keys, serve=Serve(steal=()))) == ["a", "b"]
 
 
+def test_a_user_that_moves_leaves_its_old_group_in_every_queue(run, keys, server):
+    enqueued(run, keys, "a")
+    enqueued(run, keys, "b", queue="mail", group="w")
+
+    assert server.cli("ZRANGE", keys.ready("default", "*"), 0, -1) == []
+    assert server.cli("ZRANGE", keys.ready("default", "w"), 0, -1) == [b"acme"]
+    assert server.cli("ZRANGE", keys.ready("mail", "w"), 0, -1) == [b"acme"]
+
+
 def test_moving_an_idle_or_running_or_paused_user_loses_no_task(run, keys):
     own = Serve(home=(Group("w"),), steal=())
     used_up(run, keys, "a", user_id="idle")

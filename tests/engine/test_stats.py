@@ -204,8 +204,8 @@ def test_counts_equal_reality_whatever_happened(run, keys, server, steps):
             case ("enqueue", user, queue, priority, delay):
                 tasks.append(f"t{len(tasks)}")
                 due = None if delay is None else now + delay
-                task = new(tasks[-1], user_id=user, queue=queue, priority=priority, run_at_ms=due)
-                run(enqueue(keys, [task], now_ms=now))
+                one = new(tasks[-1], user_id=user, queue=queue, priority=priority, run_at_ms=due)
+                run(enqueue(keys, [one], now_ms=now))
             case ("claim", worker, limit):
                 if worker not in alive:
                     alive[worker] = joined(run, keys, f"{worker}-{len(held)}-{calls}", now_ms=now, serve=both)

@@ -90,10 +90,17 @@ class Site:
         """Take a worker for dead."""
         self._executor.run(recover.recover(self.keys, worker))
 
-    def enqueue(self, name: str, *args: Any, user_id: str = "acme", **fields: Any) -> str:
+    def enqueue(
+        self,
+        name: str,
+        *args: Any,
+        user_id: str = "acme",
+        module: str = "tests.worker.app.tasks",
+        **fields: Any,
+    ) -> str:
         """Take one task in."""
         (task_id,) = enqueue.new_ids(1)
-        path = f"tests.worker.app.tasks.{name}"
+        path = f"{module}.{name}"
         task = NewTask(task_id, path, user_id, json.dumps([args, {}]).encode(), **fields)
         self._executor.run(enqueue.enqueue(self.keys, [task]))
         return task_id

@@ -9,14 +9,14 @@
 
 local group, moved = ARGV[2], 0
 debt_limit = tonumber(ARGV[3])
-clock_load('lt', 'seq')
+fq.clock_load('lt', 'seq')
 for i = 4, #ARGV do
   local from = redis.call('HMGET', base .. 'user:' .. ARGV[i], 'g', 'n')
   if from[2] and (from[1] or '*') ~= group then
-    move_to(user_load(ARGV[i]), group)
+    fq.move_to(fq.user_load(ARGV[i]), group)
     moved = moved + 1
   end
 end
-users_save()
-clock_save()
+fq.users_save()
+fq.clock_save()
 return moved

@@ -8,34 +8,34 @@
 --@include requeue
 
 local id, ttl = ARGV[2], ARGV[3]
-local key = task_key(id)
+local key = fq.task_key(id)
 local v = redis.call('HMGET', key, 'u', 's', 'q', 'pr')
 if not v[1] then return 'unknown' end
 if v[2] and v[2] ~= 'scheduled' then return v[2] end
-clock_load('lt', 'seq')
+fq.clock_load('lt', 'seq')
 local queue, critical = v[3] or 'default', 0
-local user = user_load(v[1], queue)
-local may, had = may_run(user), user_queue(user, queue).n > 0
+local user = fq.user_load(v[1], queue)
+local may, had = fq.may_run(user), fq.user_queue(user, queue).n > 0
 if v[2] == 'scheduled' then
-  redis.call('ZREM', state_key('scheduled'), id)
-  settle_place(user, may)
+  redis.call('ZREM', fq.state_key('scheduled'), id)
+  fq.settle_place(user, may)
 else
   if v[4] == 'c' then
-    critical = redis.call('LREM', lane_key(user.name, 'critical', queue), 1, id)
+    critical = redis.call('LREM', fq.lane_key(user.name, 'critical', queue), 1, id)
   else
-    redis.call('ZREM', lane_key(user.name, 'normal', queue), id)
+    redis.call('ZREM', fq.lane_key(user.name, 'normal', queue), id)
   end
-  waits(user, queue, -1, -critical)
-  settle_place(user, may, queue, had)
+  fq.waits(user, queue, -1, -critical)
+  fq.settle_place(user, may, queue, had)
 end
 user.n, user.dirty = user.n - 1, true
 redis.call('HSET', key, 's', 'canceled', 'ft', now_text)
 redis.call('PEXPIRE', key, ttl)
 redis.call('PEXPIRE', base .. 'body:' .. id, ttl)
 redis.call('PEXPIRE', base .. 'errors:' .. id, ttl)
-redis.call('ZADD', state_key('canceled'), now_text, id)
-stat('canceled', 1)
-users_save()
-clock_save()
-counts_save()
+redis.call('ZADD', fq.state_key('canceled'), now_text, id)
+fq.stat('canceled', 1)
+fq.users_save()
+fq.clock_save()
+fq.counts_save()
 return 'canceled'

@@ -22,11 +22,11 @@ for k = 1, kinds do
     priority = ARGV[i + 6], due = ARGV[i + 7] ~= '' and tonumber(ARGV[i + 7]) or nil, new = 0,
   }
 end
-local place = place_of(kind_of[1].queue, kind_of[1].group)
-clock_load('lt', 'seq', 'tick', 'grace', 'due', place.v, place.w, 'q:' .. kind_of[1].queue)
+local place = fq.place_of(kind_of[1].queue, kind_of[1].group)
+fq.clock_load('lt', 'seq', 'tick', 'grace', 'due', place.v, place.w, 'q:' .. kind_of[1].queue)
 
 local function same_work(id, kind, payload)
-  local v = redis.call('HMGET', task_key(id), 'u', 'n', 'q', 'p', 'b')
+  local v = redis.call('HMGET', fq.task_key(id), 'u', 'n', 'q', 'p', 'b')
   local stored = v[4]
   if v[5] then stored = redis.pcall('GET', base .. 'body:' .. id) end
   return v[1] == kind.user and v[2] == kind.name and (v[3] or 'default') == kind.queue and stored == payload
@@ -40,7 +40,7 @@ end
 -- Decide. Ids that the client drew at random are all new, or this very call is here for a second time
 -- because its reply was lost; the first id tells.
 local start, existing, seen, skip = FIRST + kinds * KIND + 1, {}, {}, {}
-local repeated = not given and redis.call('EXISTS', task_key(ARGV[start + 1])) == 1
+local repeated = not given and redis.call('EXISTS', fq.task_key(ARGV[start + 1])) == 1
 for i = start, #ARGV, 3 do
   local id, kind = ARGV[i + 1], kind_of[tonumber(ARGV[i])]
   local twin, found = seen[id], repeated
@@ -49,7 +49,7 @@ for i = start, #ARGV, 3 do
     found = true
   elseif given then
     seen[id] = i
-    found = redis.call('EXISTS', task_key(id)) == 1
+    found = redis.call('EXISTS', fq.task_key(id)) == 1
   end
   if found then
     if not twin and not same_work(id, kind, ARGV[i + 2]) then return {'conflict', id} end
@@ -68,8 +68,8 @@ end
 for k = 1, kinds do
   local kind = kind_of[k]
   if kind.new > 0 then
-    local user = user_load(kind.user, kind.queue)
-    local limit = policy_of(user.override or kind.policy).limit
+    local user = fq.user_load(kind.user, kind.queue)
+    local limit = fq.policy_of(user.override or kind.policy).limit
     if limit > 0 and user.n + coming[kind.user] > limit then
       return {'full', kind.user, user.n, limit}
     end
@@ -81,9 +81,9 @@ local made, ring_due, critical_of = 0, nil, {}
 for k = 1, kinds do
   local kind = kind_of[k]
   if kind.new > 0 then
-    local user = user_load(kind.user, kind.queue)
-    take_policy(user, kind.policy)
-    move_to(user, kind.group)
+    local user = fq.user_load(kind.user, kind.queue)
+    fq.take_policy(user, kind.policy)
+    fq.move_to(user, kind.group)
     kind.member = user
     kind.normal, kind.critical, kind.due_at = {}, 0, {}
     -- Critical tasks of one user are one line, whatever function they call.
@@ -106,14 +106,14 @@ for i = start, #ARGV, 3 do
       redis.call('SET', base .. 'body:' .. id, payload)
     end
     if kind.due then
-      fields[#fields + 1] = 'at'; fields[#fields + 1] = exact(kind.due)
+      fields[#fields + 1] = 'at'; fields[#fields + 1] = fq.exact(kind.due)
       if kind.due > now then fields[#fields + 1] = 's'; fields[#fields + 1] = 'scheduled' end
     end
-    redis.call('HSET', task_key(id), unpack(fields))
+    redis.call('HSET', fq.task_key(id), unpack(fields))
     made = made + 1
     if kind.due and kind.due > now then
       local list = kind.due_at
-      list[#list + 1] = due_place(kind.due)
+      list[#list + 1] = fq.due_place(kind.due)
       list[#list + 1] = id
     elseif kind.priority == 'c' then
       local line = critical_of[kind.line]
@@ -121,7 +121,7 @@ for i = start, #ARGV, 3 do
       kind.critical = kind.critical + 1
     else
       local list = kind.normal
-      list[#list + 1] = exact(next_us() - tonumber(kind.priority) * age_us)
+      list[#list + 1] = fq.exact(fq.next_us() - tonumber(kind.priority) * age_us)
       list[#list + 1] = id
     end
   end
@@ -130,34 +130,34 @@ for k = 1, kinds do
   local kind = kind_of[k]
   local user = kind.member
   if user then
-    local entry = user_queue(user, kind.queue)
-    local had, may = entry.n > 0, may_run(user)
+    local entry = fq.user_queue(user, kind.queue)
+    local had, may = entry.n > 0, fq.may_run(user)
     local normal, critical, due_at = #kind.normal / 2, kind.critical, #kind.due_at / 2
-    if normal > 0 then redis.call('ZADD', lane_key(kind.user, 'normal', kind.queue), unpack(kind.normal)) end
+    if normal > 0 then redis.call('ZADD', fq.lane_key(kind.user, 'normal', kind.queue), unpack(kind.normal)) end
     local line = critical_of[kind.line]
     if #line > 0 then
-      redis.call('RPUSH', lane_key(kind.user, 'critical', kind.queue), unpack(line))
+      redis.call('RPUSH', fq.lane_key(kind.user, 'critical', kind.queue), unpack(line))
       critical_of[kind.line] = {}
     end
     if due_at > 0 then
-      redis.call('ZADD', state_key('scheduled'), unpack(kind.due_at))
+      redis.call('ZADD', fq.state_key('scheduled'), unpack(kind.due_at))
       -- Whoever sleeps has to learn that something is due earlier than it thinks.
-      if kind.due < clock_get('due') then ring_due = kind end
-      due_by(kind.due)
+      if kind.due < fq.clock_get('due') then ring_due = kind end
+      fq.due_by(kind.due)
     end
     user.n, user.dirty = user.n + kind.new, true
     if normal + critical > 0 then
-      waits(user, kind.queue, normal + critical, critical)
-      settle_place(user, may, kind.queue, had)
+      fq.waits(user, kind.queue, normal + critical, critical)
+      fq.settle_place(user, may, kind.queue, had)
     end
   end
 end
-if ring_due then rung(place_of(ring_due.queue, ring_due.member.group).bell) end
+if ring_due then fq.rung(fq.place_of(ring_due.queue, ring_due.member.group).bell) end
 if made > 0 then
-  stat('enqueued', made)
-  tick(lease_ms)
-  users_save()
-  clock_save()
-  counts_save()
+  fq.stat('enqueued', made)
+  fq.tick(lease_ms)
+  fq.users_save()
+  fq.clock_save()
+  fq.counts_save()
 end
 return {'ok', made, unpack(existing)}

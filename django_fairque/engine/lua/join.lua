@@ -12,14 +12,14 @@ if redis.call('ZSCORE', base .. 'dead', worker) or redis.call('ZSCORE', base .. 
   return 'lost'
 end
 if group ~= '' then
-  name_group(group)
-  clock_set('a:' .. group, now)
+  fq.name_group(group)
+  fq.clock_set('a:' .. group, now)
 end
-local about = {'since', exact(now)}
+local about = {'since', fq.exact(now)}
 for i = 5, #ARGV do about[#about + 1] = ARGV[i] end
 redis.call('HSET', base .. 'worker:' .. worker, unpack(about))
-redis.call('ZADD', base .. 'leases', exact(now + lease_ms), worker)
-due_by(now + lease_ms)
-tick(lease_ms)
-clock_save()
+redis.call('ZADD', base .. 'leases', fq.exact(now + lease_ms), worker)
+fq.due_by(now + lease_ms)
+fq.tick(lease_ms)
+fq.clock_save()
 return 'ok'

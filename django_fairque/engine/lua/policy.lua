@@ -9,9 +9,9 @@
 
 local name, what, packed = ARGV[2], ARGV[3], ARGV[4]
 debt_limit = tonumber(ARGV[5])
-clock_load('lt', 'seq')
-local user = user_load(name)
-local may = may_run(user)
+fq.clock_load('lt', 'seq')
+local user = fq.user_load(name)
+local may = fq.may_run(user)
 if what == 'pause' then
   user.paused, user.dirty = '1', true
   redis.call('PERSIST', user.key)
@@ -20,18 +20,18 @@ if what == 'pause' then
 elseif what == 'resume' then
   user.paused, user.dirty = nil, user.exists
   redis.call('ZREM', base .. 'paused', name)
-  if user.exists and user.n + user.flight == 0 then idle_until(user) end
+  if user.exists and user.n + user.flight == 0 then fq.idle_until(user) end
 elseif what == 'override' then
   redis.call('SET', base .. 'override:' .. name, packed)
   user.override = packed
-  use_policy(user, packed)
+  fq.use_policy(user, packed)
 else
   redis.call('DEL', base .. 'override:' .. name)
   user.override = nil
-  use_policy(user, user.packed)
+  fq.use_policy(user, user.packed)
 end
-settle_place(user, may)
+fq.settle_place(user, may)
 -- A user without tasks needs no hash for a policy of its own, only to be paused.
-if user.exists or user.paused then users_save() end
-clock_save()
+if user.exists or user.paused then fq.users_save() end
+fq.clock_save()
 return 'ok'

@@ -10,14 +10,14 @@
 
 local most = tonumber(ARGV[4])
 failed_ttl_ms, dead_letter_limit = tonumber(ARGV[5]), tonumber(ARGV[6])
-clock_load('lt', 'seq', 'tick', 'grace', 'due')
-tick(tonumber(ARGV[2]))
+fq.clock_load('lt', 'seq', 'tick', 'grace', 'due')
+fq.tick(tonumber(ARGV[2]))
 local worker = ARGV[7]
-if worker ~= '' and (redis.call('ZSCORE', base .. 'leases', worker) or redis.call('EXISTS', held_key(worker)) == 1) then
-  declare_dead(worker)
+if worker ~= '' and (redis.call('ZSCORE', base .. 'leases', worker) or redis.call('EXISTS', fq.held_key(worker)) == 1) then
+  fq.declare_dead(worker)
 end
-local taken = recover_expired(most, tonumber(ARGV[3]), ARGV[8] == 'time')
-users_save()
-clock_save()
-counts_save()
+local taken = fq.recover_expired(most, tonumber(ARGV[3]), ARGV[8] == 'time')
+fq.users_save()
+fq.clock_save()
+fq.counts_save()
 return taken

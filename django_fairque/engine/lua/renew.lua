@@ -10,26 +10,26 @@
 
 local lease_ms, by_time = tonumber(ARGV[2]), ARGV[3] == 'time'
 failed_ttl_ms, dead_letter_limit, debt_limit = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-clock_load('lt', 'seq', 'tick', 'grace')
-tick(lease_ms)
+fq.clock_load('lt', 'seq', 'tick', 'grace')
+fq.tick(lease_ms)
 
 -- Slow tasks pay while they run, so that their user is not served on credit.
 local function charge_running(worker)
-  local key = held_key(worker)
+  local key = fq.held_key(worker)
   local held = redis.call('HGETALL', key)
   for i = 1, #held, 2 do
-    local parts = held_parts(held[i + 1])
+    local parts = fq.held_parts(held[i + 1])
     local extra = now - parts.start - parts.est
     if extra > 0 then
-      local user = user_load(parts.user, parts.queue)
-      local lane = user_queue(user, parts.queue)
-      local place = place_of(parts.queue, user.group)
-      local most = math.max(lane.tag, clock_get(place.v) + debt_limit / user.policy.weight)
+      local user = fq.user_load(parts.user, parts.queue)
+      local lane = fq.user_queue(user, parts.queue)
+      local place = fq.place_of(parts.queue, user.group)
+      local most = math.max(lane.tag, fq.clock_get(place.v) + debt_limit / user.policy.weight)
       lane.tag = math.min(lane.tag + extra / user.policy.weight, most)
       user.dirty = true
-      redis.call('ZADD', place.ready, 'XX', after_ties(lane.tag), user.name)
-      redis.call('HSET', key, held[i], table.concat({parts.call, exact(parts.start), exact(parts.est + extra),
-        parts.flags, parts.score, parts.queue, parts.user}, '|'))
+      redis.call('ZADD', place.ready, 'XX', fq.after_ties(lane.tag), user.name)
+      redis.call('HSET', key, held[i], table.concat({parts.call, fq.exact(parts.start), parts.flags,
+        parts.user, parts.queue, fq.exact(parts.est + extra), parts.score}, '|'))
     end
   end
 end
@@ -37,19 +37,19 @@ end
 local lost = {}
 for i = 9, #ARGV do
   local worker = ARGV[i]
-  if redis.call('ZADD', base .. 'leases', 'XX', 'CH', exact(now + lease_ms), worker) == 0
+  if redis.call('ZADD', base .. 'leases', 'XX', 'CH', fq.exact(now + lease_ms), worker) == 0
     and not redis.call('ZSCORE', base .. 'leases', worker) then
     lost[#lost + 1] = worker
   elseif by_time then
     charge_running(worker)
   end
 end
-trim('finished', tonumber(ARGV[5]), tonumber(ARGV[4]), 512)
-local dropped = trim('failed', dead_letter_limit, failed_ttl_ms, 512)
-if dropped > 0 then count('dropped', dropped) end
-redis.call('ZREMRANGEBYSCORE', base .. 'gone', '-inf', exact(now - 86400000))
-trim('canceled', tonumber(ARGV[5]), tonumber(ARGV[4]), 512)
-users_save()
-clock_save()
-counts_save()
+fq.trim('finished', tonumber(ARGV[5]), tonumber(ARGV[4]), 512)
+local dropped = fq.trim('failed', dead_letter_limit, failed_ttl_ms, 512)
+if dropped > 0 then fq.count('dropped', dropped) end
+redis.call('ZREMRANGEBYSCORE', base .. 'gone', '-inf', fq.exact(now - 86400000))
+fq.trim('canceled', tonumber(ARGV[5]), tonumber(ARGV[4]), 512)
+fq.users_save()
+fq.clock_save()
+fq.counts_save()
 return lost

@@ -8,9 +8,9 @@
 --@include names
 
 local id = ARGV[1]
-local fields = redis.call('HGETALL', task_key(id))
+local fields = redis.call('HGETALL', fq.task_key(id))
 if #fields == 0 then return nil end
-local due = redis.call('ZSCORE', state_key('scheduled'), id)
+local due = redis.call('ZSCORE', fq.state_key('scheduled'), id)
 return {
   fields, redis.call('GET', base .. 'body:' .. id), redis.call('GET', base .. 'result:' .. id),
   redis.call('LRANGE', base .. 'errors:' .. id, 0, 999), due and string.format('%.0f', math.floor(tonumber(due) / 1000)),

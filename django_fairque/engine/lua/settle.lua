@@ -13,19 +13,19 @@
 local worker, result_ttl = ARGV[2], ARGV[3]
 local finished_limit, by_time = tonumber(ARGV[5]), ARGV[7] == 'time'
 failed_ttl_ms, dead_letter_limit, debt_limit = tonumber(ARGV[4]), tonumber(ARGV[6]), tonumber(ARGV[8])
-clock_load('lt', 'seq', 'due', 'running')
+fq.clock_load('lt', 'seq', 'due', 'running')
 
 local function expire(key) redis.call('PEXPIRE', key, result_ttl) end
 
 -- The estimate was charged at the claim; the real cost is known now. A refund never goes below V.
 local function charge(user, queue, estimated, ran_ms)
-  local extra, lane, place = ran_ms - estimated, user_queue(user, queue), place_of(queue, user.group)
+  local extra, lane, place = ran_ms - estimated, fq.user_queue(user, queue), fq.place_of(queue, user.group)
   if extra < 0 then
-    refund(user, queue, -extra)
+    fq.refund(user, queue, -extra)
   else
-    local most = clock_get(place.v) + debt_limit / user.policy.weight
+    local most = fq.clock_get(place.v) + debt_limit / user.policy.weight
     lane.tag = math.max(lane.tag, math.min(lane.tag + extra / user.policy.weight, most))
-    redis.call('ZADD', place.ready, 'XX', after_ties(lane.tag), user.name)
+    redis.call('ZADD', place.ready, 'XX', fq.after_ties(lane.tag), user.name)
   end
   user.est = user.est > 0 and user.est + 0.2 * (ran_ms - user.est) or math.max(ran_ms, 1)
   user.dirty = true
@@ -35,10 +35,6 @@ end
 -- the user itself need not be read.
 local landings = {}
 
-local function finish_flight(name)
-  landings[name] = (landings[name] or 0) + 1
-end
-
 local function land_all()
   for name, n in pairs(landings) do
     local user = users[name]
@@ -46,29 +42,36 @@ local function land_all()
     if v and not by_time and v[3] ~= 'c' and tonumber(v[1] or 0) + tonumber(v[2] or 0) - n > 0 then
       redis.call('HINCRBY', base .. 'user:' .. name, 'f', -n)
     else
-      user = user_load(name)
-      local may = may_run(user)
-      for _ = 1, n do landed(user) end
-      settle_place(user, may)
+      user = fq.user_load(name)
+      local may = fq.may_run(user)
+      for _ = 1, n do fq.landed(user) end
+      fq.settle_place(user, may)
     end
   end
 end
 
-local held_here = held_key(worker)
+local held_here = fq.held_key(worker)
+local ids, values, at = {}, {}, 0
+for i = 9, #ARGV, 5 do ids[#ids + 1] = ARGV[i] end
+for i = 1, #ids, 1000 do
+  local some = redis.call('HMGET', held_here, unpack(ids, i, math.min(i + 999, #ids)))
+  for j = 1, #some do values[i + j - 1] = some[j] end
+end
+
 local reply, ended, finished = {}, {}, {}
 for i = 9, #ARGV, 5 do
   local id, call, outcome, text, number = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
-  local value = not ended[id] and redis.call('HGET', held_here, id)
-  local held = value and held_parts(value)
-  if not held or held.call ~= call then
-    local v = redis.call('HMGET', task_key(id), 'h', 's')
-    reply[#reply + 1] = v[1] == worker .. ':' .. call and v[2] ~= 'started' and 'ok' or 'lost'
+  at = at + 1
+  local value = values[at]
+  local its_call, start, flags, name = string.match(value or '', '^(%d+)|(%d+)|([^|]*)|([^|]*)')
+  if its_call ~= call or ended[id] then
+    local v = redis.call('HMGET', fq.task_key(id), 'h', 's')
+    reply[at] = v[1] == worker .. ':' .. call and v[2] ~= 'started' and 'ok' or 'lost'
   else
-    reply[#reply + 1] = 'ok'
+    reply[at] = 'ok'
     ended[#ended + 1] = id
     ended[id] = true
-    local key, queue = task_key(id), held.queue
-    local ran = math.max(now - held.start, 0)
+    local key, ran = fq.task_key(id), math.max(now - start, 0)
     if outcome == 'finish' then
       if #text <= INLINE then
         redis.call('HSET', key, 's', 'finished', 'ft', now_text, 'r', text)
@@ -77,61 +80,66 @@ for i = 9, #ARGV, 5 do
         redis.call('SET', base .. 'result:' .. id, text, 'PX', result_ttl)
       end
       expire(key)
-      if held.flags ~= '' then
+      if flags ~= '' then
         expire(base .. 'body:' .. id)
         expire(base .. 'errors:' .. id)
       end
       finished[#finished + 1] = now_text
       finished[#finished + 1] = id
-      stat_ms('r', ran)
-      if by_time then charge(user_load(held.user, queue), queue, held.est, ran) end
-      finish_flight(held.user)
+      fq.stat_ms('r', ran)
+      if by_time then
+        local held = fq.held_parts(value)
+        charge(fq.user_load(name, held.queue), held.queue, held.est, ran)
+      end
+      landings[name] = (landings[name] or 0) + 1
     else
-      local user = user_load(held.user, queue)
-      local may = may_run(user)
-      landed(user)
+      local held = fq.held_parts(value)
+      local queue = held.queue
+      local user = fq.user_load(name, queue)
+      local may = fq.may_run(user)
+      fq.landed(user)
       if by_time and outcome ~= 'release' then charge(user, queue, held.est, ran) end
       if outcome == 'release' then
-        refund(user, queue, held.est)
-        settle_place(user, may)
+        fq.refund(user, queue, held.est)
+        fq.settle_place(user, may)
         redis.call('HDEL', key, 'st')
-        back(user, id, queue, held.score)
+        fq.back(user, id, queue, held.score)
       elseif outcome == 'park' then
         redis.call('HSET', key, 'rs', text)
-        settle_place(user, may)
-        not_before(user, id, queue, now + tonumber(number))
+        fq.settle_place(user, may)
+        fq.not_before(user, id, queue, now + tonumber(number))
       else
-        remember_run(id, worker, held.start)
+        fq.remember_run(id, worker, held.start)
         redis.call('HINCRBY', key, 'a', 1)
         if text ~= '' then redis.call('RPUSH', base .. 'errors:' .. id, text) end
-        stat_ms('r', ran)
-        settle_place(user, may)
+        fq.stat_ms('r', ran)
+        fq.settle_place(user, may)
         if outcome == 'retry' then
-          stat('retried', 1)
-          not_before(user, id, queue, now + math.max(tonumber(number), 0))
+          fq.stat('retried', 1)
+          fq.not_before(user, id, queue, now + math.max(tonumber(number), 0))
         else
-          bury(id, number)
+          fq.bury(id, number)
         end
       end
     end
   end
 end
 land_all()
-back_in_line()
+fq.back_in_line()
 for i = 1, #ended, 1000 do
   redis.call('HDEL', held_here, unpack(ended, i, math.min(i + 999, #ended)))
 end
 for i = 1, #finished, 1000 do
-  redis.call('ZADD', state_key('finished'), unpack(finished, i, math.min(i + 999, #finished)))
+  redis.call('ZADD', fq.state_key('finished'), unpack(finished, i, math.min(i + 999, #finished)))
 end
-if #finished > 0 then stat('finished', #finished / 2) end
+if #finished > 0 then fq.stat('finished', #finished / 2) end
 if #ended > 0 then
-  count('running', -#ended)
-  if redis.call('ZCARD', state_key('finished')) > finished_limit then
-    trim('finished', finished_limit, tonumber(result_ttl), 2 * #ended + 16)
+  fq.count('running', -#ended)
+  if redis.call('ZCARD', fq.state_key('finished')) > finished_limit then
+    fq.trim('finished', finished_limit, tonumber(result_ttl), 2 * #ended + 16)
   end
-  users_save()
-  clock_save()
-  counts_save()
+  fq.users_save()
+  fq.clock_save()
+  fq.counts_save()
 end
 return reply

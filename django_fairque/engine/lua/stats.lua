@@ -9,14 +9,14 @@
 --@include clock
 
 local function alive(state, ttl)
-  return redis.call('ZCOUNT', state_key(state), exact(now - tonumber(ttl)), '+inf')
+  return redis.call('ZCOUNT', fq.state_key(state), fq.exact(now - tonumber(ttl)), '+inf')
 end
 
-local reply = {exact(now), redis.call('HGETALL', clock_key), redis.call('ZCARD', state_key('scheduled')),
+local reply = {fq.exact(now), redis.call('HGETALL', clock_key), redis.call('ZCARD', fq.state_key('scheduled')),
   alive('finished', ARGV[2]), alive('failed', ARGV[3]), alive('canceled', ARGV[2]),
-  redis.call('ZCARD', base .. 'users'), redis.call('ZCOUNT', base .. 'leases', exact(now), '+inf')}
+  redis.call('ZCARD', base .. 'users'), redis.call('ZCOUNT', base .. 'leases', fq.exact(now), '+inf')}
 local first, last = tonumber(ARGV[4]), tonumber(ARGV[5])
 for minute = first, math.min(last, first + 1440) do
-  reply[#reply + 1] = redis.call('HGETALL', base .. 'stats:' .. exact(minute))
+  reply[#reply + 1] = redis.call('HGETALL', base .. 'stats:' .. fq.exact(minute))
 end
 return reply

@@ -7,10 +7,10 @@
 
 --@include clock
 
-local reply = {exact(now)}
+local reply = {fq.exact(now)}
 local found = redis.call('ZRANGE', base .. 'leases', tonumber(ARGV[2]), tonumber(ARGV[3]), 'WITHSCORES')
 for i = 1, #found, 2 do
-  reply[#reply + 1] = {found[i], found[i + 1], redis.call('HLEN', held_key(found[i])),
+  reply[#reply + 1] = {found[i], found[i + 1], redis.call('HLEN', fq.held_key(found[i])),
     redis.call('HGETALL', base .. 'worker:' .. found[i])}
 end
 return reply

@@ -6,20 +6,20 @@
 local clock_key = base .. 'clock'
 local clock, clock_dirty, clock_changed = {}, {}, false
 
-local function exact(number)
+function fq.exact(number)
   if number == math.floor(number) and number < 1e15 and number > -1e15 then
     return string.format('%.0f', number)
   end
   return string.format('%.17g', number)
 end
 
-local function clock_load(...)
+function fq.clock_load(...)
   local fields = {...}
   local values = redis.call('HMGET', clock_key, ...)
   for i = 1, #fields do clock[fields[i]] = tonumber(values[i] or '0') or 0 end
 end
 
-local function clock_get(field)
+function fq.clock_get(field)
   local value = clock[field]
   if not value then
     value = tonumber(redis.call('HGET', clock_key, field) or '0') or 0
@@ -28,11 +28,11 @@ local function clock_get(field)
   return value
 end
 
-local function clock_set(field, value)
+function fq.clock_set(field, value)
   clock[field], clock_dirty[field], clock_changed = value, true, true
 end
 
-local function clock_save()
+function fq.clock_save()
   if not clock_changed then return end
   local args, n = {}, 0
   for field in pairs(clock_dirty) do
@@ -52,34 +52,34 @@ else
   now = tonumber(ARGV[1])
   now_us = now * 1000
 end
-local now_text = exact(now)
+local now_text = fq.exact(now)
 
 -- Virtual times of equal users are told apart by the order in which they came, never by name: by a
 -- step that is small beside any turn and still shows in a number as large as the tag.
 local TIES, LEAST_STEP, STEP = 4096, 2 ^ -40, 2 ^ -51
 
-local function after_ties(tag)
-  local seq = clock_get('seq') + 1
-  clock_set('seq', seq)
+function fq.after_ties(tag)
+  local seq = fq.clock_get('seq') + 1
+  fq.clock_set('seq', seq)
   return tag + seq % TIES * math.max(LEAST_STEP, math.abs(tag) * STEP)
 end
 
 -- A time in microseconds that no earlier caller got: what makes equal priorities first in, first out.
-local function next_us()
-  local last = clock_get('lt') + 1
+function fq.next_us()
+  local last = fq.clock_get('lt') + 1
   if last < now_us then last = now_us end
-  clock_set('lt', last)
+  fq.clock_set('lt', last)
   return last
 end
 
 -- The score of a scheduled task: when it is due, and among tasks due in the same millisecond the order
 -- in which they came (a quarter of a microsecond is the finest step such a number has).
 local places = {}
-local function due_place(at_ms)
+function fq.due_place(at_ms)
   local place = places[at_ms]
   if not place then
     local first = at_ms * 1000
-    local last = redis.call('ZREVRANGEBYSCORE', state_key('scheduled'), first + 999.75, first, 'WITHSCORES', 'LIMIT', 0, 1)
+    local last = redis.call('ZREVRANGEBYSCORE', fq.state_key('scheduled'), first + 999.75, first, 'WITHSCORES', 'LIMIT', 0, 1)
     place = last[2] and tonumber(last[2]) or first - 0.25
   end
   place = math.min(place + 0.25, at_ms * 1000 + 999.75)
@@ -89,14 +89,14 @@ end
 
 -- The moment before which there is nothing to promote, wake or recover: whoever adds something earlier
 -- moves it forward, so that a claim need not look into four sets.
-local function due_by(at_ms)
-  if at_ms < clock_get('due') then clock_set('due', at_ms) end
+function fq.due_by(at_ms)
+  if at_ms < fq.clock_get('due') then fq.clock_set('due', at_ms) end
 end
 
 -- The scripts keep the last time they ran. After an absence of half a lease the workers could not
 -- renew, so nobody is taken for dead until each had one more lease.
-local function tick(lease_ms)
-  local last = clock_get('tick')
-  if last > 0 and now - last > lease_ms / 2 then clock_set('grace', now + lease_ms) end
-  if now - last > lease_ms / 8 or now < last then clock_set('tick', now) end
+function fq.tick(lease_ms)
+  local last = fq.clock_get('tick')
+  if last > 0 and now - last > lease_ms / 2 then fq.clock_set('grace', now + lease_ms) end
+  if now - last > lease_ms / 8 or now < last then fq.clock_set('tick', now) end
 end

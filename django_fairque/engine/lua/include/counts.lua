@@ -3,19 +3,25 @@
 
 local stat_by = {}
 
-local function count(field, by) clock_set(field, clock_get(field) + by) end
-local function stat(field, by) stat_by[field] = (stat_by[field] or 0) + by end
+function fq.count(field, by) fq.clock_set(field, fq.clock_get(field) + by) end
+function fq.stat(field, by) stat_by[field] = (stat_by[field] or 0) + by end
 
 -- Half an octave a bucket: a percentile read from them is right within a fifth.
 local HALF_OCTAVES = 2 / math.log(2)
-local function stat_ms(letter, ms)
-  local field = letter .. (ms > 0 and math.floor(HALF_OCTAVES * math.log(ms + 1)) or 0)
-  stat_by[field] = (stat_by[field] or 0) + 1
+local ms_by = {w = {}, r = {}}
+function fq.stat_ms(letter, ms)
+  local by = ms_by[letter]
+  by[ms] = (by[ms] or 0) + 1
 end
 
 local MINUTES_KEPT_MS = 86400000
 
-local function counts_save()
+function fq.counts_save()
+  for letter, by in pairs(ms_by) do
+    for ms, n in pairs(by) do
+      fq.stat(letter .. (ms > 0 and math.floor(HALF_OCTAVES * math.log(ms + 1)) or 0), n)
+    end
+  end
   if not next(stat_by) then return end
   local key = base .. 'stats:' .. math.floor(now / 60000)
   local fresh = false

@@ -1,11 +1,13 @@
--- What `held:<worker>` says of a task. Being in it is the fencing token.
+-- What `held:<worker>` says of a task; being in it is the fencing token:
+-- <call>|<start ms>|<flags>|<user>|<queue>|<estimated cost>|<lane score, or c and the order of the claim>,
+-- with flag b for a payload of its own key and a for earlier attempts.
+--@include names
 
--- A held task is <call>|<start ms>|<estimated ms>|<flags>|<lane score or c and order>|<queue>|<user>.
-local function held_parts(value)
-  local call, start, est, flags, score, queue, user =
+function fq.held_parts(value)
+  local call, start, flags, user, queue, est, score =
     string.match(value, '^(%d+)|(%d+)|([^|]*)|([^|]*)|([^|]*)|([^|]*)|(.*)$')
   return {
-    call = call, start = tonumber(start), est = tonumber(est), flags = flags or '', score = score,
-    queue = queue, user = user,
+    call = call, start = tonumber(start), flags = flags or '', user = user, queue = queue, est = tonumber(est),
+    score = score,
   }
 end

@@ -4,31 +4,31 @@
 --@include requeue
 
 -- Take back up to `most` tasks of a worker that is dead for ever. How many were taken back.
-local function take_back(worker, most, max_deliveries, by_time)
-  local key = held_key(worker)
+function fq.take_back(worker, most, max_deliveries, by_time)
+  local key = fq.held_key(worker)
   local some = redis.call('HRANDFIELD', key, most, 'WITHVALUES')
   for i = 1, #some, 2 do
-    local id, held = some[i], held_parts(some[i + 1])
-    local user = user_load(held.user, held.queue)
-    local may = may_run(user)
+    local id, held = some[i], fq.held_parts(some[i + 1])
+    local user = fq.user_load(held.user, held.queue)
+    local may = fq.may_run(user)
     -- Its worker's death is not the user's fault: it pays for the time that was used, no more.
-    if by_time then refund(user, held.queue, held.est - (now - held.start)) end
-    landed(user)
-    count('running', -1)
+    if by_time then fq.refund(user, held.queue, held.est - (now - held.start)) end
+    fq.landed(user)
+    fq.count('running', -1)
     redis.call('HDEL', key, id)
-    remember_run(id, worker, held.start)
-    redis.call('HDEL', task_key(id), 'h')
-    local lost = redis.call('HINCRBY', task_key(id), 'd', 1)
+    fq.remember_run(id, worker, held.start)
+    redis.call('HDEL', fq.task_key(id), 'h')
+    local lost = redis.call('HINCRBY', fq.task_key(id), 'd', 1)
     if lost >= max_deliveries then
-      bury(id, 'its worker was lost ' .. exact(lost) .. ' times')
-      settle_place(user, may)
+      fq.bury(id, 'its worker was lost ' .. fq.exact(lost) .. ' times')
+      fq.settle_place(user, may)
     else
-      settle_place(user, may)
-      back(user, id, held.queue, held.score)
+      fq.settle_place(user, may)
+      fq.back(user, id, held.queue, held.score)
     end
-    stat('recovered', 1)
+    fq.stat('recovered', 1)
   end
-  back_in_line()
+  fq.back_in_line()
   if redis.call('EXISTS', key) == 0 then
     redis.call('ZREM', base .. 'dead', worker)
     redis.call('ZADD', base .. 'gone', now_text, worker)
@@ -39,97 +39,97 @@ local function take_back(worker, most, max_deliveries, by_time)
 end
 
 -- An incarnation without a lease is dead for ever.
-local function declare_dead(worker)
+function fq.declare_dead(worker)
   redis.call('ZREM', base .. 'leases', worker)
   redis.call('ZADD', base .. 'dead', now_text, worker)
-  due_by(now)
+  fq.due_by(now)
 end
 
-local function recover_expired(most, max_deliveries, by_time)
+function fq.recover_expired(most, max_deliveries, by_time)
   local taken = 0
-  if now >= clock_get('grace') then
+  if now >= fq.clock_get('grace') then
     local ended = redis.call('ZRANGEBYSCORE', base .. 'leases', '-inf', now_text, 'LIMIT', 0, 8)
-    for i = 1, #ended do declare_dead(ended[i]) end
+    for i = 1, #ended do fq.declare_dead(ended[i]) end
   end
   for _, worker in ipairs(redis.call('ZRANGE', base .. 'dead', 0, 63)) do
-    if taken < most then taken = taken + take_back(worker, most - taken, max_deliveries, by_time) end
+    if taken < most then taken = taken + fq.take_back(worker, most - taken, max_deliveries, by_time) end
   end
   return taken
 end
 
 -- Scheduled tasks that are due go to their lanes, in the order in which they became due.
-local function promote(most, age_us)
-  local key = state_key('scheduled')
-  local due = redis.call('ZRANGEBYSCORE', key, '-inf', exact(now * 1000 + 999), 'WITHSCORES', 'LIMIT', 0, most)
+function fq.promote(most, age_us)
+  local key = fq.state_key('scheduled')
+  local due = redis.call('ZRANGEBYSCORE', key, '-inf', fq.exact(now * 1000 + 999), 'WITHSCORES', 'LIMIT', 0, most)
   for i = 1, #due, 2 do
     local id = due[i]
-    local v = redis.call('HMGET', task_key(id), 'u', 'q', 'pr')
+    local v = redis.call('HMGET', fq.task_key(id), 'u', 'q', 'pr')
     redis.call('ZREM', key, id)
     if v[1] then
       local queue = v[2] or 'default'
-      local user = user_load(v[1], queue)
+      local user = fq.user_load(v[1], queue)
       user.n = user.n - 1
       local score = 'c'
-      if v[3] ~= 'c' then score = exact(tonumber(due[i + 1]) - tonumber(v[3] or 0) * age_us) end
+      if v[3] ~= 'c' then score = fq.exact(tonumber(due[i + 1]) - tonumber(v[3] or 0) * age_us) end
       if score == 'c' then
         -- Behind the critical tasks that wait already.
-        local may, had = may_run(user), user_queue(user, queue).n > 0
-        redis.call('HDEL', task_key(id), 's')
-        redis.call('RPUSH', lane_key(user.name, 'critical', queue), id)
+        local may, had = fq.may_run(user), fq.user_queue(user, queue).n > 0
+        redis.call('HDEL', fq.task_key(id), 's')
+        redis.call('RPUSH', fq.lane_key(user.name, 'critical', queue), id)
         user.n = user.n + 1
-        waits(user, queue, 1, 1)
-        settle_place(user, may, queue, had)
+        fq.waits(user, queue, 1, 1)
+        fq.settle_place(user, may, queue, had)
       else
-        back(user, id, queue, score)
+        fq.back(user, id, queue, score)
       end
     end
   end
 end
 
 -- Users whose rate lets them start again.
-local function wake(most)
+function fq.wake(most)
   local key = base .. 'wake'
   local names = redis.call('ZRANGEBYSCORE', key, '-inf', now_text, 'LIMIT', 0, most)
   if #names > 0 then redis.call('ZREM', key, unpack(names)) end
   for i = 1, #names do
-    local user = user_load(names[i])
-    for queue in pairs(user.waiting) do user_queue(user, queue) end
-    settle_place(user, false)
+    local user = fq.user_load(names[i])
+    for queue in pairs(user.waiting) do fq.user_queue(user, queue) end
+    fq.settle_place(user, false)
   end
 end
 
 -- Garbage that a claim came upon: a record in the dead letters says what was there.
-local function bury_spoiled(most)
+function fq.bury_spoiled(most)
   local spoiled = redis.call('LPOP', base .. 'spoiled', most) or {}
   for i = 1, #spoiled do
     local id, queue, user = string.match(spoiled[i], '^(.*)|([^|]*)|([^|]*)$')
-    local key = task_key(id)
+    local key = fq.task_key(id)
     if redis.call('TYPE', key).ok ~= 'hash' then redis.call('DEL', key) end
     redis.call('HSET', key, 'u', user, 'q', queue)
-    bury(id, 'corrupt: its record in Redis is incomplete')
+    fq.bury(id, 'corrupt: its record in Redis is incomplete')
   end
 end
 
-local function first_of(key, scale)
+function fq.first_of(key, scale)
   local head = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
   return head and math.floor(tonumber(head) / scale)
 end
 
 -- When something will be due again, as far as one can know; a minute at the latest.
-local function next_due()
+function fq.next_due()
   local due = now + 60000
-  local ends = first_of(base .. 'leases', 1)
-  if ends then due = math.min(due, math.max(ends, clock_get('grace'))) end
-  due = math.min(due, first_of(state_key('scheduled'), 1000) or due, first_of(base .. 'wake', 1) or due)
+  local ends = fq.first_of(base .. 'leases', 1)
+  if ends then due = math.min(due, math.max(ends, fq.clock_get('grace'))) end
+  due = math.min(due, fq.first_of(fq.state_key('scheduled'), 1000) or due, fq.first_of(base .. 'wake', 1) or due)
   if redis.call('EXISTS', base .. 'dead', base .. 'spoiled') > 0 then due = now end
-  clock_set('due', due)
+  fq.clock_set('due', due)
 end
 
-local function keep_house(max_deliveries, age_us, by_time)
-  local taken = recover_expired(256, max_deliveries, by_time)
-  promote(256, age_us)
-  wake(256)
-  bury_spoiled(64)
-  next_due()
+function fq.keep_house(max_deliveries, age_us, by_time)
+  local taken = fq.recover_expired(256, max_deliveries, by_time)
+  fq.promote(256, age_us)
+  fq.wake(256)
+  fq.bury_spoiled(64)
+  fq.next_due()
   return taken
 end

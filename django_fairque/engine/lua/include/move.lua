@@ -3,13 +3,13 @@
 --@include user
 --@include group
 
-local function use_policy(user, packed)
-  local policy = policy_of(packed)
+function fq.use_policy(user, packed)
+  local policy = fq.policy_of(packed)
   if policy.weight ~= user.policy.weight then
     for queue in pairs(user.waiting) do
-      local place = place_of(queue, user.group)
+      local place = fq.place_of(queue, user.group)
       if redis.call('ZSCORE', place.ready, user.name) then
-        clock_set(place.w, clock_get(place.w) - user.policy.weight + policy.weight)
+        fq.clock_set(place.w, fq.clock_get(place.w) - user.policy.weight + policy.weight)
       end
     end
   end
@@ -17,30 +17,30 @@ local function use_policy(user, packed)
 end
 
 -- The policy of the settings came with an enqueue. An operator's override wins.
-local function take_policy(user, packed)
+function fq.take_policy(user, packed)
   if user.packed == packed then return end
-  local may = may_run(user)
+  local may = fq.may_run(user)
   user.packed = packed
-  use_policy(user, user.override or packed)
-  settle_place(user, may)
+  fq.use_policy(user, user.override or packed)
+  fq.settle_place(user, may)
 end
 
 -- Another group serves the user from now on; it keeps its lead or lag over the clock.
-local function move_to(user, group)
+function fq.move_to(user, group)
   if user.group == group then return end
-  if group ~= '*' then name_group(group) end
-  local may, from = may_run(user), user.group
+  if group ~= '*' then fq.name_group(group) end
+  local may, from = fq.may_run(user), user.group
   -- Its tags in queues where it does not wait now are leads and lags as well.
   local fields = user.exists and redis.call('HKEYS', user.key) or {}
   for i = 1, #fields do
-    if string.sub(fields[i], 1, 2) == 't:' then user_queue(user, string.sub(fields[i], 3)) end
+    if string.sub(fields[i], 1, 2) == 't:' then fq.user_queue(user, string.sub(fields[i], 3)) end
   end
   for queue, lane in pairs(user.queues) do
-    if may and lane.n > 0 then exit(user, queue) end
-    lane.tag = clock_get(place_of(queue, group).v) + lane.tag - clock_get(place_of(queue, from).v)
+    if may and lane.n > 0 then fq.exit(user, queue) end
+    lane.tag = fq.clock_get(fq.place_of(queue, group).v) + lane.tag - fq.clock_get(fq.place_of(queue, from).v)
   end
   user.group, user.dirty = group, true
   for queue, lane in pairs(user.queues) do
-    if may and lane.n > 0 then enter(user, queue) end
+    if may and lane.n > 0 then fq.enter(user, queue) end
   end
 end

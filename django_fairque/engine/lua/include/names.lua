@@ -13,19 +13,23 @@
 
 local base = KEYS[1]
 
-local function task_key(id) return base .. 'task:' .. id end
+-- All functions are fields of one table. A script makes its functions anew at each call, and Lua looks for
+-- each local they capture in a list of all that are captured: a table keeps that list short.
+local fq = {}
 
-local function lane_key(user, lane, queue)
+function fq.task_key(id) return base .. 'task:' .. id end
+
+function fq.lane_key(user, lane, queue)
   if queue == 'default' then return base .. 'queue:user:' .. user .. ':' .. lane end
   return base .. 'queue:' .. queue .. ':user:' .. user .. ':' .. lane
 end
 
-local function state_key(state) return base .. 'state:' .. state end
-local function held_key(worker) return base .. 'held:' .. worker end
+function fq.state_key(state) return base .. 'state:' .. state end
+function fq.held_key(worker) return base .. 'held:' .. worker end
 
 -- The names that go with a queue and a group, made once a call.
 local places = {}
-local function place_of(queue, group)
+function fq.place_of(queue, group)
   local of_queue = places[queue]
   if not of_queue then
     of_queue = {}

@@ -6,16 +6,16 @@ local ALIVE_MS = 4000
 
 -- A source holds the entries of the lowest tags. Of the first n entries at least one is untouched while
 -- fewer than n turns were taken, so nobody outside can be next.
-local function fill(source)
+function fq.fill(source)
   local entries = {}
   source.entries, source.at, source.all = entries, 1, true
   if source.users then
     for i = 1, #source.users do
       local name = source.users[i]
-      local place = place_of(source.queue, user_load(name, source.queue).group)
+      local place = fq.place_of(source.queue, fq.user_load(name, source.queue).group)
       local score = redis.call('ZSCORE', place.ready, name)
       if score then
-        local v = clock_get(place.v)
+        local v = fq.clock_get(place.v)
         entries[#entries + 1] = {name = name, tag = tonumber(score) - v, offset = v}
       end
     end
@@ -29,11 +29,11 @@ local function fill(source)
   end
 end
 
-local function head(source)
-  if not source.entries then fill(source) end
+function fq.head(source)
+  if not source.entries then fq.fill(source) end
   local entry = source.entries[source.at]
   if not entry and not source.all and not source.refilled then
-    fill(source)
+    fq.fill(source)
     source.refilled = true
     entry = source.entries[source.at]
   end
@@ -41,7 +41,7 @@ local function head(source)
 end
 
 -- Back into the order with its new tag.
-local function push(source, entry, tag)
+function fq.push(source, entry, tag)
   entry.tag = tag
   local entries, i = source.entries, #source.entries
   while i >= source.at and entries[i].tag > tag do
@@ -51,13 +51,13 @@ local function push(source, entry, tag)
   entries[i + 1] = entry
 end
 
-local function sources_of(first, last, queues, groups, most)
+function fq.sources_of(first, last, queues, groups, most)
   local sources, named, users_named = {}, {}, {}
   local function add_group(group)
     if named[group] then return end
     named[group] = true
     for q = 1, #queues do
-      sources[#sources + 1] = {queue = queues[q], group = group, most = most, place = place_of(queues[q], group)}
+      sources[#sources + 1] = {queue = queues[q], group = group, most = most, place = fq.place_of(queues[q], group)}
     end
   end
   for i = first, last do
