@@ -1,9 +1,9 @@
 """Does a claim cost more when more users or tasks wait? Server time per claim, large against small.
 
-    python benchmarks/claim_scale.py [--users 1000000] [--tasks 1000000] [--claims 2000]
+    python benchmarks/claim_scale.py [--users 1000000] [--tasks 1000000] [--claims 400]
 
 It starts a server of its own and prints a table; the exit status is 1 when a ratio is above the bar.
-A million users take about 1 GB of memory.
+A million users with two tasks each take about 1 GB of memory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -66,9 +66,7 @@ def fill(executor: Executor, keys: Keys, users: int, tasks: int) -> None:
     """``tasks`` waiting tasks, the users in turn."""
     for first in range(0, tasks, CHUNK):
         ids = new_ids(min(CHUNK, tasks - first))
-        new = [
-            NewTask(id, "tasks.noop", f"user-{(first + n) % users}", PAYLOAD) for n, id in enumerate(ids)
-        ]
+        new = [NewTask(id, "tasks.noop", f"user-{(first + n) % users}", PAYLOAD) for n, id in enumerate(ids)]
         executor.run(enqueue(keys, new, given=False))
 
 
@@ -77,63 +75,75 @@ def _cpu_us(executor: Executor) -> float:
     return 1e6 * (float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"]))
 
 
-def measure(executor: Executor, keys: Keys, claims: int, batch: int, rounds: int = 3) -> Cost:
-    """The median of ``rounds`` rounds. What is claimed is settled and replaced outside of what is measured."""
-    worker, call, serve, costs = "bench", 0, Serve(), []
-    executor.run(join(keys, worker, {}))
-    executor.run(claim(keys, worker, call, batch, serve))
-    for _ in range(rounds):
-        cpu, script, held = 0.0, 0.0, []
-        for _ in range(5):
-            executor.call("CONFIG", "RESETSTAT")
-            before = _cpu_us(executor)
-            for _ in range(claims // 5):
-                call += 1
-                held += executor.run(claim(keys, worker, call, batch, serve)).tasks
-            cpu += _cpu_us(executor) - before
-            ran = dict(part.split("=") for part in executor.server("commandstats")["cmdstat_evalsha"].split(","))
-            script += float(ran["usec"])
-            for first in range(0, len(held), CHUNK):
-                some = held[first : first + CHUNK]
-                executor.run(settle(keys, worker, [Verdict(t.id, t.call, Finish()) for t in some]))
-                again = [
-                    NewTask(id, task.name, task.user_id, PAYLOAD)
-                    for id, task in zip(new_ids(len(some)), some, strict=True)
-                ]
-                executor.run(enqueue(keys, again, given=False))
-            held = []
-        costs.append(Cost(cpu / claims, script / claims))
-    return Cost(median(cost.cpu_us for cost in costs), median(cost.script_us for cost in costs))
+class Bench:
+    """A filled queue and the worker that measures it."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor, self.keys, self.worker, self.call = executor, Keys(), "bench", 0
+        executor.run(join(self.keys, self.worker, {}))
+
+    def claims(self, number: int, batch: int) -> Cost:
+        """What ``number`` claims cost. What they took is settled and replaced afterwards, not measured."""
+        executor, keys, held = self.executor, self.keys, []
+        executor.call("CONFIG", "RESETSTAT")
+        before = _cpu_us(executor)
+        for _ in range(number):
+            self.call += 1
+            held += executor.run(claim(keys, self.worker, self.call, batch, Serve())).tasks
+        cpu = _cpu_us(executor) - before
+        ran = dict(part.split("=") for part in executor.server("commandstats")["cmdstat_evalsha"].split(","))
+        for first in range(0, len(held), CHUNK):
+            some = held[first : first + CHUNK]
+            executor.run(settle(keys, self.worker, [Verdict(t.id, t.call, Finish()) for t in some]))
+            again = [
+                NewTask(id, task.name, task.user_id, PAYLOAD)
+                for id, task in zip(new_ids(len(some)), some, strict=True)
+            ]
+            executor.run(enqueue(keys, again, given=False))
+        return Cost(cpu / number, float(ran["usec"]) / number)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--users", type=int, default=1_000_000)
     parser.add_argument("--tasks", type=int, default=1_000_000)
-    parser.add_argument("--claims", type=int, default=2_000)
+    parser.add_argument("--claims", type=int, default=400, help="claims in a round")
+    parser.add_argument("--rounds", type=int, default=9)
     args = parser.parse_args()
     scales = (
-        ("ready users", (100, args.users), lambda n: (n, max(n, 10_000))),
+        # Two tasks at least for each user: to leave the ready set is other work than to stay in it.
+        ("ready users", (100, args.users), lambda n: (n, max(2 * n, 10_000))),
         ("waiting tasks", (10_000, args.tasks), lambda n: (16, n)),
     )
     worst = 0.0
-    print(f"{'':14} {'n':>3} {'small':>10} {'large':>10}  {'CPU us':>15} {'ratio':>6}  {'script us':>15} {'ratio':>6}")
+    print(f"{'':14} {'n':>3} {'small':>10} {'large':>10}", end="")
+    print(f"  {'CPU us':>15} {'ratio':>6}  {'script us':>15} {'ratio':>6}")
     for what, sizes, shape in scales:
-        found: dict[int, list[Cost]] = {1: [], 16: []}
-        for size in sizes:
-            with own_server() as url, Executor(url, role="worker") as executor:
-                keys = Keys()
-                fill(executor, keys, *shape(size))
-                for batch in found:
-                    found[batch].append(measure(executor, keys, args.claims // batch * (4 if batch > 1 else 1), batch))
-        for batch, (small, large) in found.items():
-            by_cpu, by_script = large.cpu_us / small.cpu_us, large.script_us / small.script_us
-            worst = max(worst, by_cpu, by_script)
-            print(
-                f"{what:14} {batch:3} {sizes[0]:10,} {sizes[1]:10,}  {small.cpu_us:7.1f} {large.cpu_us:7.1f}"
-                f" {by_cpu:6.2f}  {small.script_us:7.1f} {large.script_us:7.1f} {by_script:6.2f}"
-            )
-    print(f"worst {worst:.2f}, bar {BAR}")
+        with ExitStack() as opened:
+            benches = []
+            for size in sizes:
+                executor = opened.enter_context(Executor(opened.enter_context(own_server()), role="worker"))
+                fill(executor, Keys(), *shape(size))
+                benches.append(Bench(executor))
+            for batch in (1, 16):
+                # By turns, so that whatever else the machine does hits both; the median drops what hits one.
+                number = max(args.claims // batch, 25)
+                rounds = [[bench.claims(number, batch) for bench in benches] for _ in range(args.rounds)]
+                small, large = (
+                    Cost(median(c.cpu_us for c in costs), median(c.script_us for c in costs))
+                    for costs in zip(*rounds, strict=True)
+                )
+                by_cpu, by_script = large.cpu_us / small.cpu_us, large.script_us / small.script_us
+                worst = max(worst, by_script)
+                print(
+                    f"{what:14} {batch:3} {sizes[0]:10,} {sizes[1]:10,}"
+                    f"  {small.cpu_us:7.1f} {large.cpu_us:7.1f} {by_cpu:6.2f}"
+                    f"  {small.script_us:7.1f} {large.script_us:7.1f} {by_script:6.2f}",
+                    flush=True,
+                )
+    print(f"worst by script time {worst:.2f}, bar {BAR}")
     return int(worst > BAR)
 
 

@@ -18,5 +18,7 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "root": {"level": "WARNING", "handlers": ["console"]},
+    # Django logs two lines a task here at INFO; a site that runs thousands a second turns them off.
+    "loggers": {"django.tasks": {"level": "WARNING"}},
     "handlers": {"console": {"class": "logging.StreamHandler"}},
 }

@@ -80,7 +80,12 @@ def ring(keys: Keys, places: Iterable[tuple[str, str]]) -> Command[int]:
 
 def priority_of(stored: bytes) -> int:
     """The priority as the caller gave it."""
-    return Priority.CRITICAL if stored == b"c" else int(stored)
+    if stored == b"c":
+        return Priority.CRITICAL
+    try:
+        return int(stored)
+    except ValueError:
+        return 0  # written by hand
 
 
 def _claim(worker: str, call: int, reply: list[Any]) -> Claim:

@@ -61,12 +61,14 @@ def enqueue(
         number = kinds.get(kind)
         if number is None:
             number = kinds[kind] = len(kinds) + 1
+            if not task.name:
+                raise Invalid("name", "must not be empty.")
             header += (
                 encode(task.user_id),
                 encode_group(task.group),
                 task.policy.packed,
                 encode_queue(task.queue),
-                task.name,
+                _utf8(task.name),
                 lane_of(task.priority),
                 "" if task.run_at_ms is None else task.run_at_ms,
             )
@@ -86,6 +88,13 @@ def enqueue(
         ),
         _enqueued,
     )
+
+
+def _utf8(name: str) -> bytes:
+    try:
+        return name.encode()
+    except UnicodeEncodeError:
+        raise Invalid("name", "holds a lone surrogate and cannot be encoded as UTF-8.") from None
 
 
 def lane_of(priority: int) -> str | int:

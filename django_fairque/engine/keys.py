@@ -22,7 +22,7 @@ EVERYBODY = "*"
 """The group of all users that no named worker has been assigned; as a target: all groups."""
 
 _PREFIX = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-_PARTITION_SUFFIX = re.compile(r"~(\d+)$")
+_PARTITION_SUFFIX = re.compile(r"~([0-9]{1,4})\Z")
 
 
 def encode(value: str, field: str = "user_id", limit: int = MAX_USER_ID_BYTES) -> str:
@@ -47,7 +47,7 @@ def _encoded(value: str, field: str, limit: int) -> str:
 
 def decode(name: bytes | str) -> str:
     """The user id or queue name that ``encode`` was given."""
-    return unquote(name.decode() if isinstance(name, bytes) else name)
+    return unquote(name.decode(errors="replace") if isinstance(name, bytes) else name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,17 +23,26 @@ def _record(task_id: str, reply: list[Any] | None) -> TaskRecord | None:
     fields: dict[bytes, bytes] = dict(zip(flat[::2], flat[1::2], strict=True))
 
     def number(name: bytes) -> int | None:
-        return int(fields[name]) if name in fields else None
+        try:
+            return int(fields[name])
+        except (KeyError, ValueError):
+            return None
 
-    state = State(fields.get(b"s", b"queued").decode())
-    workers = tuple(fields[b"ws"].decode().split(",")) if b"ws" in fields else ()
+    def text(name: bytes, default: bytes = b"") -> str:
+        return fields.get(name, default).decode(errors="replace")
+
+    try:
+        state = State(text(b"s", b"queued"))
+    except ValueError:
+        state = State.FAILED  # garbage; the dead letters are where a claim would put it
+    workers = tuple(text(b"ws").split(",")) if b"ws" in fields else ()
     if b"h" in fields and state in (State.STARTED, State.FINISHED):
-        workers = (*workers, fields[b"h"].rpartition(b":")[0].decode())
+        workers = (*workers, text(b"h").rpartition(":")[0])
     started_ms = number(b"st")
     first_ms = number(b"s1")
     return TaskRecord(
         id=task_id,
-        name=fields.get(b"n", b"").decode(),
+        name=text(b"n"),
         user_id=decode(fields.get(b"u", b"")),
         queue=decode(fields.get(b"q", b"default")),
         priority=priority_of(fields.get(b"pr", b"0")),
@@ -48,7 +57,7 @@ def _record(task_id: str, reply: list[Any] | None) -> TaskRecord | None:
         finished_ms=number(b"ft"),
         result=result if b"rb" in fields else fields.get(b"r"),
         # A task that was parked once and finished later has no reason any more.
-        reason="" if state is State.FINISHED else fields.get(b"rs", b"").decode(errors="replace"),
+        reason="" if state is State.FINISHED else text(b"rs"),
         errors=tuple(errors),
         workers=workers,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from functools import lru_cache
+from math import inf
 
 from .errors import Invalid
 
@@ -56,24 +58,29 @@ class Policy:
     def __post_init__(self) -> None:
         if not 0.001 <= self.weight <= 1_000_000:
             raise Invalid("weight", f"must be between 0.001 and 1,000,000, not {self.weight!r}.")
-        if self.max_concurrency < 0 or self.max_backlog < 0 or self.rate_interval_ms < 0:
+        if self.max_concurrency < 0 or self.max_backlog < 0:
             raise Invalid("policy", "limits must not be negative.")
+        if not 0 <= self.rate_interval_ms < inf:
+            raise Invalid("rate", f"must be an interval of 0 ms or more, not {self.rate_interval_ms!r}.")
         if self.rate_burst < 1:
             raise Invalid("rate_burst", "must be at least 1.")
 
     @property
     def packed(self) -> str:
         """The policy as scripts read it."""
-        return "|".join(
-            f"{value:.17g}"
-            for value in (
-                self.weight,
-                self.max_concurrency,
-                self.rate_interval_ms,
-                self.rate_burst,
-                self.max_backlog,
-            )
-        )
+        return _packed(self)
+
+
+@lru_cache(maxsize=4_096)
+def _packed(policy: Policy) -> str:
+    numbers = (
+        policy.weight,
+        policy.max_concurrency,
+        policy.rate_interval_ms,
+        policy.rate_burst,
+        policy.max_backlog,
+    )
+    return "|".join(f"{number:.17g}" for number in numbers)
 
 
 DEFAULT_POLICY = Policy()

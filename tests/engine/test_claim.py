@@ -7,13 +7,12 @@ from django_fairque.engine.enqueue import enqueue
 from django_fairque.engine.errors import LeaseLost
 from django_fairque.engine.options import Options
 from django_fairque.engine.serve import Everyone, Group, Serve, User
-from django_fairque.engine.task import Claimed, Finish, Policy, Priority, Retry, State
+from django_fairque.engine.task import Claimed, Finish, Policy, Retry, State
 
 from .given import (
     EVERYBODY,
     NOW,
     claimed,
-    counts,
     enqueued,
     ids,
     in_states,
@@ -125,6 +124,17 @@ def test_a_rate_holds_and_the_claim_says_when_to_ask_again(run, keys):
     assert ids(claimed(run, keys, call=4, now_ms=NOW + 2_000)) == ["d"]
 
 
+def test_each_of_several_users_over_their_rates_is_served_on_time(run, keys):
+    enqueued(run, keys, "a1", "a2", policy=Policy(rate_interval_ms=1_000))
+    enqueued(run, keys, "b1", "b2", policy=Policy(rate_interval_ms=3_000), user_id="globex")
+    joined(run, keys)
+    assert ids(claimed(run, keys)) == ["a1", "b1"]
+
+    assert ids(claimed(run, keys, call=2, now_ms=NOW + 1_000)) == ["a2"]
+    assert claimed(run, keys, call=3, now_ms=NOW + 1_001).wait_ms == 1_999
+    assert ids(claimed(run, keys, call=4, now_ms=NOW + 3_000)) == ["b2"]
+
+
 def test_one_bell_is_rung_on_while_there_is_work_for_another_worker(run, keys, server):
     enqueued(run, keys, "a", "b")
     joined(run, keys)
@@ -145,6 +155,26 @@ def test_a_wake_up_that_a_worker_cannot_use_is_passed_on(run, keys, server):
     assert run(ring(keys, [("default", "*"), ("mail", "*")])) == 1
     assert run(ring(keys, [("default", "*")])) == 0
     assert server.cli("LLEN", keys.bell("default", "*")) == 1
+
+
+def test_a_retried_task_is_claimed_as_its_second_attempt(run, keys):
+    enqueued(run, keys, "a")
+    joined(run, keys)
+    joined(run, keys, "w2")
+    claimed(run, keys)
+    settled(run, keys, {"a": Retry(500, b"{}")})
+
+    assert claimed(run, keys, "w2", now_ms=NOW + 100).wait_ms in (399, 400)
+    (task,) = claimed(run, keys, "w2", call=2, now_ms=NOW + 500).tasks
+    assert (task.attempt, task.deliveries, task.workers) == (2, 2, ("w1", "w2"))
+
+
+def test_tasks_enqueued_with_time_as_the_measure_are_served_too(run, keys):
+    by_time = Options(fairness="time")
+    run(enqueue(keys, [new("a"), new("b", user_id="globex"), new("c")], now_ms=NOW, options=by_time))
+    joined(run, keys, options=by_time)
+
+    assert ids(claimed(run, keys, options=by_time)) == ["a", "b", "c"]
 
 
 # Home and elsewhere
@@ -248,162 +278,3 @@ def test_the_floor_lifts_the_clock_of_a_partition_that_was_empty(run, keys):
     lifted = run(claim(keys, "w1", 1, 0, EVERYBODY, floor=500.0, now_ms=NOW))
     assert lifted.clock == 500.0
     assert run(claim(keys, "w1", 2, 1, EVERYBODY, floor=3.0, now_ms=NOW)).clock >= 500.0
-
-
-# Garbage
-
-
-def _missing(server, keys):
-    server.cli("DEL", keys.task("bad"))
-
-
-def _no_name(server, keys):
-    server.cli("HDEL", keys.task("bad"), "n")
-
-
-def _no_time(server, keys):
-    server.cli("HDEL", keys.task("bad"), "e")
-
-
-def _no_body(server, keys):
-    server.cli("DEL", keys.body("bad"))
-
-
-def _string(server, keys):
-    server.cli("DEL", keys.task("bad"))
-    server.cli("SET", keys.task("bad"), "garbage")
-
-
-def _list(server, keys):
-    server.cli("DEL", keys.task("bad"))
-    server.cli("RPUSH", keys.task("bad"), "garbage")
-
-
-def _list_as_body(server, keys):
-    server.cli("DEL", keys.body("bad"))
-    server.cli("RPUSH", keys.body("bad"), "garbage")
-
-
-GARBAGE = [_missing, _no_name, _no_time, _no_body, _string, _list, _list_as_body]
-
-
-@pytest.mark.parametrize("policy", [Policy(), ONE_AT_A_TIME], ids=["free", "capped"])
-@pytest.mark.parametrize("garbage", GARBAGE)
-def test_garbage_goes_to_the_dead_letters_and_the_rest_goes_on(run, keys, server, garbage, policy):
-    enqueued(run, keys, "bad", payload=b"x" * 100, policy=policy)
-    enqueued(run, keys, "good", "better", policy=policy)
-    enqueued(run, keys, "other", user_id="globex")
-    joined(run, keys)
-    garbage(server, keys)
-
-    served = []
-    for call in range(1, 6):
-        got = claimed(run, keys, call=call, limit=2)
-        settled(run, keys, {task.id: Finish() for task in got.tasks}, call=call)
-        served += ids(got)
-
-    assert sorted(served) == ["better", "good", "other"]
-    buried = record(run, keys, "bad")
-    assert (buried.state, buried.user_id) == (State.FAILED, "acme")
-    assert "corrupt" in buried.reason
-    assert in_states(run, keys) == {"finished": 3, "failed": 1}
-    assert server.cli("HGET", keys.user("acme"), "f") == b"0"
-    assert server.cli("PTTL", keys.task("bad")) > 0
-
-
-def test_garbage_found_when_a_call_comes_again_is_counted_once(run, keys, server):
-    enqueued(run, keys, "bad", payload=b"x" * 100)
-    joined(run, keys)
-    claimed(run, keys)
-    _no_body(server, keys)
-
-    assert ids(claimed(run, keys)) == []
-    assert ids(claimed(run, keys, call=2)) == []
-
-    assert in_states(run, keys) == {"failed": 1}
-    assert server.cli("HGET", keys.user("acme"), "f") == b"0"
-
-
-@pytest.mark.parametrize("limit", [1, 2, 10])
-def test_tasks_missing_from_a_lane_are_forgotten_by_the_counters_too(run, keys, server, limit):
-    enqueued(run, keys, "gone", "there")
-    joined(run, keys)
-    server.cli("ZREM", keys.lane("acme", "normal"), "gone")
-
-    served = [id for call in (1, 2, 3) for id in ids(claimed(run, keys, call=call, limit=limit))]
-
-    assert served == ["there"]
-    assert in_states(run, keys) == {"started": 1}
-    settled(run, keys, {"there": Finish()}, call=1)
-    assert server.cli("HMGET", keys.user("acme"), "n", "f", "n:default") == [b"0", b"0", b"0"]
-    assert counts(run, keys).users == 0
-
-
-def test_a_capped_user_whose_lane_vanished_is_served_from_its_other_queue(run, keys, server):
-    enqueued(run, keys, "gone", policy=ONE_AT_A_TIME)
-    enqueued(run, keys, "mail", queue="mail", policy=ONE_AT_A_TIME)
-    joined(run, keys)
-    server.cli("DEL", keys.lane("acme", "normal"))
-
-    both = Serve(queues=("default", "mail"))
-    assert [id for call in (1, 2, 3) for id in ids(claimed(run, keys, call=call, serve=both))] == ["mail"]
-
-
-def test_a_capped_user_whose_critical_lane_vanished_is_served_from_the_normal_one(run, keys, server):
-    enqueued(run, keys, "gone", policy=ONE_AT_A_TIME, priority=Priority.CRITICAL)
-    enqueued(run, keys, "there", policy=ONE_AT_A_TIME)
-    joined(run, keys)
-    server.cli("DEL", keys.lane("acme", "critical"))
-
-    assert [id for call in (1, 2, 3) for id in ids(claimed(run, keys, call=call))] == ["there"]
-
-
-@pytest.mark.parametrize("lane", ["critical", "normal"])
-def test_a_lane_of_the_wrong_type_harms_nobody_else(run, keys, server, lane):
-    enqueued(run, keys, "lost", priority=Priority.CRITICAL if lane == "critical" else 0)
-    enqueued(run, keys, "other", user_id="globex")
-    joined(run, keys)
-    server.cli("DEL", keys.lane("acme", lane))
-    server.cli("SET", keys.lane("acme", lane), "garbage")
-
-    assert [id for call in (1, 2, 3) for id in ids(claimed(run, keys, call=call))] == ["other"]
-    enqueued(run, keys, "next", now_ms=NOW + 1)
-    assert ids(claimed(run, keys, call=4, now_ms=NOW + 1)) == ["next"]
-
-
-def test_a_stranger_in_the_ready_set_is_taken_out(run, keys, server):
-    enqueued(run, keys, "a")
-    joined(run, keys)
-    server.cli("ZADD", keys.ready("default", "*"), -5, "stranger")
-
-    assert ids(claimed(run, keys)) == ["a"]
-    assert server.cli("EXISTS", keys.ready("default", "*")) == 0
-
-
-def test_a_scheduled_entry_without_a_task_is_dropped(run, keys, server):
-    enqueued(run, keys, "a", run_at_ms=NOW + 10)
-    server.cli("ZADD", keys.state("scheduled"), 1, "nothing")
-    joined(run, keys)
-
-    assert ids(claimed(run, keys, now_ms=NOW + 10)) == ["a"]
-    assert server.cli("ZCARD", keys.state("scheduled")) == 0
-
-
-def test_a_retried_task_is_claimed_as_its_second_attempt(run, keys):
-    enqueued(run, keys, "a")
-    joined(run, keys)
-    joined(run, keys, "w2")
-    claimed(run, keys)
-    settled(run, keys, {"a": Retry(500, b"{}")})
-
-    assert claimed(run, keys, "w2", now_ms=NOW + 100).wait_ms in (399, 400)
-    (task,) = claimed(run, keys, "w2", call=2, now_ms=NOW + 500).tasks
-    assert (task.attempt, task.deliveries, task.workers) == (2, 2, ("w1", "w2"))
-
-
-def test_tasks_enqueued_with_time_as_the_measure_are_served_too(run, keys):
-    by_time = Options(fairness="time")
-    run(enqueue(keys, [new("a"), new("b", user_id="globex"), new("c")], now_ms=NOW, options=by_time))
-    joined(run, keys, options=by_time)
-
-    assert ids(claimed(run, keys, options=by_time)) == ["a", "b", "c"]

@@ -115,6 +115,16 @@ def test_a_whole_machine_of_dead_workers_is_recovered_in_one_call(run, keys):
     assert run(recover(keys, now_ms=NOW + LEASE)) == 8
 
 
+def test_claims_take_back_all_of_a_worker_that_held_very_much(run, keys):
+    many = [f"t{n}" for n in range(600)]
+    started(run, keys, *many)
+    joined(run, keys, "w2")
+    time_passes(run, keys, NOW + LEASE, "w2")
+
+    served = [id for n in range(1, 5) for id in ids(claimed(run, keys, "w2", n, 600, now_ms=NOW + LEASE))]
+    assert sorted(served) == sorted(many)
+
+
 # What becomes of the tasks
 
 
@@ -284,6 +294,14 @@ def test_whoever_comes_first_after_an_outage_notices_it(run, keys, first):
 
     assert run(recover(keys, now_ms=back + 1)) == 0
     assert state(run, keys, "a") is State.STARTED
+
+
+def test_while_producers_come_a_silent_worker_has_no_outage_to_blame(run, keys):
+    started(run, keys, "a")
+    for now in range(NOW, NOW + LEASE, STEP):
+        enqueued(run, keys, f"t{now}", now_ms=now, user_id="globex")
+
+    assert run(recover(keys, now_ms=NOW + LEASE)) == 1
 
 
 def test_an_absence_of_less_than_half_a_lease_is_no_outage(run, keys):

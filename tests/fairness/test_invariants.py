@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from contextlib import suppress
 from typing import Any
 
 from hypothesis import settings
@@ -83,10 +84,8 @@ class Anything(RuleBasedStateMachine):
     def enqueue(self, user, number, priority, queue, delay, policy, group, size):
         due = None if delay is None else self.w.now_ms + delay
         about = {"priority": priority, "queue": queue, "run_at_ms": due, "policy": policy, "group": group}
-        try:
+        with suppress(QueueFull):
             self.ids += self.w.add(self.names[user], number, **about)
-        except QueueFull:
-            pass
 
     @rule(which=workers, limit=st.integers(0, 12), serve=st.sampled_from(SERVES))
     def claim(self, which, limit, serve):
@@ -210,8 +209,12 @@ class Anything(RuleBasedStateMachine):
 
 def explored(make: MakeWorld, server: Server, **options: Any) -> None:
     """Run the machine as often as the everyday run can afford."""
-    kind = type("Machine", (Anything,), {"make": staticmethod(make), "server": server})
-    kind.options = Options(lease_ms=10_000, max_deliveries=3, **options)
+    about = {
+        "make": staticmethod(make),
+        "server": server,
+        "options": Options(lease_ms=10_000, max_deliveries=3, **options),
+    }
+    kind = type("Machine", (Anything,), about)
     deep = settings.get_current_profile_name() == "deep"
     run_state_machine_as_test(
         kind, settings=settings(max_examples=800 if deep else 35, stateful_step_count=35)

@@ -49,7 +49,7 @@ def test_no_user_exceeds_its_cap_or_its_rate_in_any_interleaving(world: MakeWorl
                 rate_burst=data.draw(st.integers(1, 3)),
             ),
             users[2]: Policy(max_concurrency=2, rate_interval_ms=20.0),
-        }
+        },
     )
     workers = ["w0", "w1"]
     lives = 2

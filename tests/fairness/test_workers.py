@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from django_fairque.engine.policy import assign
 from django_fairque.engine.renew import leave
-from django_fairque.engine.serve import Everyone, Group, Serve, User
+from django_fairque.engine.serve import Everyone, Group, Serve, Target, User
 from django_fairque.engine.task import Policy
 
 from .conftest import MakeWorld
@@ -25,9 +25,7 @@ TWO = Serve(home=(Group("two"),), steal=(Everyone(),))
 
 @settings(max_examples=12)
 @given(data=st.data())
-def test_the_rotation_is_shared_by_workers_and_survives_their_restarts(
-    world: MakeWorld, data: st.DataObject
-):
+def test_the_rotation_is_shared_by_workers_and_survives_their_restarts(world: MakeWorld, data: st.DataObject):
     users = data.draw(crowds(2, 5))
     w = world(policies={user: Policy(data.draw(st.sampled_from((1, 2, 5)))) for user in users})
     for user in users:
@@ -101,9 +99,8 @@ def test_stolen_turns_are_taken_in_fair_order_and_charged(world: MakeWorld, data
         w.add(user, 150, group="one")
     drift = Drift(w.policies)
 
-    targets = data.draw(
-        st.sampled_from(((Everyone(),), (Group("one"),), tuple(User(user) for user in users)))
-    )
+    everyone: tuple[Target, ...] = (Everyone(),)
+    targets = data.draw(st.sampled_from((everyone, (Group("one"),), tuple(User(user) for user in users))))
     thief = Serve(home=(Group("two"),), steal=targets)
     for _ in range(12):
         steals = data.draw(st.booleans())
@@ -174,7 +171,7 @@ def test_unassigned_users_are_served_when_no_worker_has_them_at_home(world: Make
 @settings(max_examples=12)
 @given(data=st.data())
 def test_a_changed_assignment_keeps_lead_and_lag(world: MakeWorld, data: st.DataObject):
-    """The user moves between two groups whose clocks are far apart; its share of each is as if it never had."""
+    """The clocks of the two groups are far apart, and the mover is served as if it had always been there."""
     mover, old, new = data.draw(crowds(3, 3))
     w = world(policies={mover: Policy(1), old: Policy(1), new: Policy(1)})
     busy = data.draw(st.integers(0, 150))

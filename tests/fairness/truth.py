@@ -62,7 +62,7 @@ class Truth:
 
     @staticmethod
     def _parts(held: dict[str, str]) -> dict[str, dict[str, str]]:
-        fields = ("call", "start", "est", "flags", "score", "queue", "user")
+        fields = ("call", "start", "flags", "user", "queue", "est", "score")
         return {id: dict(zip(fields, value.split("|"), strict=True)) for id, value in held.items()}
 
     def places(self) -> dict[str, list[tuple[str, str]]]:
@@ -129,7 +129,9 @@ class Truth:
             for queue in {field[2:] for field in user if field[:2] == "n:"} | here.keys():
                 assert int(user.get(f"n:{queue}", 0)) == here.get(queue, 0), (name, user)
                 assert int(user.get(f"c:{queue}", 0)) == critical[name, queue], (name, user)
-        busy = {user for user, n in (+scheduled + flying).items() if n} | {u for (u, _), n in waiting.items() if n}
+        busy = {user for user, n in (+scheduled + flying).items() if n} | {
+            u for (u, _), n in waiting.items() if n
+        }
         assert busy == set(self.all.get("users", ())), "the index of users with tasks"
         assert busy <= self.users.keys()
         for queue in queues | Counter(field[2:] for field in self.clock if field[:2] == "q:"):

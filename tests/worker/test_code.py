@@ -6,10 +6,10 @@ import importlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.utils import autoreload
 
 from django_fairque.management.code import Code
 
@@ -17,15 +17,14 @@ from .conftest import Site, wait_for
 
 
 @pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The file of a module that is loaded."""
     path = tmp_path / "being_written.py"
     path.write_text("answer = 41\n")
     monkeypatch.syspath_prepend(tmp_path)
     importlib.import_module("being_written")
-    yield path  # type: ignore[misc]
+    yield path
     del sys.modules["being_written"]
-    autoreload.iter_modules_and_files.cache_clear()
 
 
 def later(path: Path, text: str, by_s: int) -> None:

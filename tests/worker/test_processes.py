@@ -209,3 +209,15 @@ class TestTheServerIsAway:
         os.kill(worker.pid, signal.SIGTERM)
         assert worker.wait() == 0
         assert worker.said().count("keeps trying") == 1
+
+    def test_a_worker_that_never_found_a_server_stops_all_the_same(
+        self, site: Site, own_server: OwnServer
+    ) -> None:
+        site.use(own_server.url)
+        worker = site.start()
+        wait_for(lambda: "keeps trying" in worker.said())
+
+        os.kill(worker.pid, signal.SIGTERM)
+
+        assert worker.wait() == 0
+        assert "Traceback" not in worker.said()

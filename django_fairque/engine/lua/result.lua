@@ -8,10 +8,16 @@
 --@include names
 
 local id = ARGV[1]
-local fields = redis.call('HGETALL', fq.task_key(id))
-if #fields == 0 then return nil end
+-- What is of the wrong type reads as absent: one broken record must not break a page of them.
+local function read(...)
+  local got = redis.pcall(...)
+  return not (type(got) == 'table' and got.err) and got
+end
+
+local fields = read('HGETALL', fq.task_key(id))
+if not fields or #fields == 0 then return nil end
 local due = redis.call('ZSCORE', fq.state_key('scheduled'), id)
 return {
-  fields, redis.call('GET', base .. 'body:' .. id), redis.call('GET', base .. 'result:' .. id),
-  redis.call('LRANGE', base .. 'errors:' .. id, 0, 999), due and string.format('%.0f', math.floor(tonumber(due) / 1000)),
+  fields, read('GET', base .. 'body:' .. id), read('GET', base .. 'result:' .. id),
+  read('LRANGE', base .. 'errors:' .. id, 0, 999) or {}, due and string.format('%.0f', math.floor(tonumber(due) / 1000)),
 }

@@ -92,7 +92,9 @@ class Leases:
             try:
                 count = self._executor.run(again)
             except errors.ScriptFailed as error:
-                log.error("Tasks of %s return when its lease ends: %s", worker, error, extra={"worker": worker})
+                log.error(
+                    "Tasks of %s return when its lease ends: %s", worker, error, extra={"worker": worker}
+                )
             else:
                 log.info("%d tasks of %s went back.", count, worker, extra={"worker": worker})
             del self._owed[0]

@@ -28,6 +28,8 @@ log = report.log
 # While others serve groups of their own, sleeping workers must show that they are there to help.
 SIGN_OF_LIFE_S = 1.5
 FIRST_DELAY_S, LAST_DELAY_S = 0.1, 2.0
+# How often a process that has nothing left to do tries to leave properly.
+GOODBYES = 3
 
 
 class End(Enum):
@@ -77,6 +79,7 @@ class Pump:
         self._unknown: set[str] = set()
         self._suspects: set[str] = set()
         self._was_rung = False
+        self._goodbyes = 0
 
     @property
     def running(self) -> int:
@@ -110,7 +113,7 @@ class Pump:
 
     def _step(self) -> End | None:
         self._collect()
-        if not all(desk.is_joined for desk in self._desks):
+        if not self._stopping and not all(desk.is_joined for desk in self._desks):
             self._join()
         if self._suspects:
             for desk in self._desks:
@@ -316,6 +319,15 @@ class Pump:
         return None
 
     def _leave(self) -> None:
+        self._goodbyes += 1
+        try:
+            self._say_goodbye()
+        except errors.Unavailable as error:
+            if self._goodbyes < GOODBYES:
+                raise
+            log.error("The server cannot be told that this worker ends; its lease will tell: %s", error)
+
+    def _say_goodbye(self) -> None:
         self._rest.hand_over()
         # A claim whose reply was lost may have taken tasks: these go back, too.
         leaves = [renew.leave(desk.keys, desk.worker) for desk in self._desks]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
@@ -15,8 +16,9 @@ HEALTHY_S = 60.0
 class Seat:
     """Who sits here, under which incarnations, and what happened to those before."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, *, clock: Callable[[], float] = monotonic) -> None:
         self.number = number
+        self._clock = clock
         self.pid = 0
         self.link: Link | None = None
         self.workers: dict[int, str] = {}
@@ -32,7 +34,7 @@ class Seat:
 
     def taken(self, pid: int, link: Link) -> None:
         """A process was started."""
-        self.pid, self.link, self._since = pid, link, monotonic()
+        self.pid, self.link, self._since = pid, link, self._clock()
 
     def listen(self) -> bool:
         """Take note of what the process says, if anything. Raises ``EOFError`` when it never will again."""
@@ -67,8 +69,8 @@ class Seat:
 
     def failed(self) -> None:
         """A process died. The first time it is replaced at once, then slower and slower."""
-        if monotonic() - self._since >= HEALTHY_S:
+        if self._clock() - self._since >= HEALTHY_S:
             self._failures = 0
         delay = min(LAST_DELAY_S, FIRST_DELAY_S * 2.0 ** (self._failures - 1)) if self._failures else 0.0
         self._failures = min(self._failures + 1, 16)
-        self.start_at = monotonic() + delay
+        self.start_at = self._clock() + delay

@@ -68,6 +68,7 @@ class Supervisor:
         self._signals = 0
         self._kill_at: float | None = None
         self._ended = Ended.DRAINED
+        self._news = ""
 
     def run(self) -> Ended:
         """Serve until told to stop by a signal, or until a burst has ended."""
@@ -111,6 +112,7 @@ class Supervisor:
                         pass
             else:
                 self._hear(key.data)
+        self._tell()
         self._reap()
         now = monotonic()
         if self._kill_at is not None and now >= self._kill_at:
@@ -123,6 +125,11 @@ class Supervisor:
             self._look_at = now + LOOK_AT_CODE_S
             if self._changed():
                 self._stop(Ended.CODE_CHANGED)
+
+    def _tell(self) -> None:
+        news, self._news = self._news, ""
+        if news:
+            log.info(news, extra={"worker": self._plan.name})
 
     def _timeout(self) -> float:
         moments = [self._leases.next_at]
@@ -214,9 +221,9 @@ class Supervisor:
     # The end
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        # Nothing is logged here: the signal may have come in the middle of writing a line.
         self._signals += 1
         if self._signals == 1:
-            log.info("%s: finishing what runs.", signal.Signals(number).name)
             self._stop(Ended.STOPPED)
         elif self._signals == 2:
             # Whatever the loop is waiting for, this ends it.
@@ -228,6 +235,7 @@ class Supervisor:
     def _stop(self, why: Ended) -> None:
         if self._kill_at is None:
             self._ended = why
+            self._news = f"The worker ends ({why.value}): finishing what runs."
             self._kill_at = monotonic() + self._plan.grace_s
             for seat in self._seats:
                 if seat.link:
@@ -236,7 +244,7 @@ class Supervisor:
     def _kill(self) -> None:
         for seat in self._seats:
             if seat.is_taken:
-                log.warning("Worker process %d (pid %d) is killed.", seat.number, seat.pid)
+                self._news = "What runs is not waited for any longer: worker processes are killed."
                 with suppress(ProcessLookupError):
                     os.kill(seat.pid, signal.SIGKILL)
         self._kill_at = monotonic() + 1.0  # and once more, should one have been born meanwhile

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -79,6 +80,13 @@ class House:
     def count(self, state: State) -> int:
         """How many tasks are in a state."""
         return self.executor.run(stats.stats(self.keys)).counts.states[state]
+
+    def wait_until_idle(self, workers: int) -> None:
+        """Wait until so many workers sleep by their bells."""
+        until = time.monotonic() + PATIENCE_S
+        while int(self.executor.server("clients")["blocked_clients"]) != workers:
+            assert time.monotonic() < until
+            time.sleep(0.001)
 
     def plan(self, **changes: Any) -> WorkerPlan:
         """A plan for everybody's tasks that ends when there are none."""

@@ -35,6 +35,7 @@ function fq.move_to(user, group)
   for i = 1, #fields do
     if string.sub(fields[i], 1, 2) == 't:' then fq.user_queue(user, string.sub(fields[i], 3)) end
   end
+  for queue in pairs(user.waiting) do fq.user_queue(user, queue) end
   for queue, lane in pairs(user.queues) do
     if may and lane.n > 0 then fq.exit(user, queue) end
     lane.tag = fq.clock_get(fq.place_of(queue, group).v) + lane.tag - fq.clock_get(fq.place_of(queue, from).v)
