@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import LeaseLost
 from .keys import Keys, decode, encode_group, encode_queue
-from .options import DEFAULTS, Options, moment
+from .options import DEFAULTS, Options, terms
 from .serve import Serve
 from .task import Claimed, Priority
 from .wire.command import Command
@@ -50,26 +50,13 @@ def claim(
     tasks again. ``floor`` lifts the home clock of a partition that was empty. Raises ``LeaseLost``
     when the worker was taken for dead.
     """
-    return Command(
-        "claim",
-        (keys.base,),
-        (
-            moment(now_ms),
-            worker,
-            call,
-            limit,
-            options.lease_ms,
-            options.max_deliveries,
-            options.fairness,
-            options.debt,
-            options.priority_age_ms * 1_000,
-            floor,
-            options.failed_ttl_ms,
-            options.dead_letter_limit,
-            *serve.packed,
-        ),
-        partial(_claim, worker, call),
-    )
+    args = terms(options, worker, now_ms) + asked(call, limit, floor, serve)
+    return Command("claim", (keys.base,), args, partial(claimed, worker, call))
+
+
+def asked(call: int, limit: int, floor: float, serve: Serve) -> tuple[str | int | float, ...]:
+    """What a worker asks for, as ``lua/include/claiming.lua`` reads it."""
+    return (call, limit, floor, *serve.packed)
 
 
 def ring(keys: Keys, places: Iterable[tuple[str, str]]) -> Command[int]:
@@ -88,7 +75,8 @@ def priority_of(stored: bytes) -> int:
         return 0  # written by hand
 
 
-def _claim(worker: str, call: int, reply: list[Any]) -> Claim:
+def claimed(worker: str, call: int, reply: list[Any]) -> Claim:
+    """What a claim's reply says. Raises ``LeaseLost``."""
     if reply[0] != b"ok":
         raise LeaseLost(worker)
     started_ms = int(reply[5])

@@ -36,6 +36,23 @@ class Options:
 DEFAULTS = Options()
 
 
+def terms(options: Options, worker: str, now_ms: int | None) -> tuple[str | int | float, ...]:
+    """What the scripts of a worker begin with; see ``lua/include/terms.lua``."""
+    return (
+        moment(now_ms),
+        worker,
+        options.fairness,
+        options.debt,
+        options.failed_ttl_ms,
+        options.dead_letter_limit,
+        options.lease_ms,
+        options.max_deliveries,
+        options.priority_age_ms * 1_000,
+        options.result_ttl_ms,
+        options.finished_limit,
+    )
+
+
 def moment(now_ms: int | None) -> str | int:
     """The first argument of a script: empty for the server's clock, or a test's own time."""
     return "" if now_ms is None else now_ms

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from .keys import Keys
-from .options import DEFAULTS, Options, moment
+from .options import DEFAULTS, Options, terms
 from .task import Bury, Finish, Outcome, Park, Release, Retry
 from .wire.command import Arg, Command
 
@@ -37,19 +37,16 @@ def settle(
     now_ms: int | None = None,
 ) -> Command[list[Settled]]:
     """Record ``verdicts``, each at most once. A repeated one is ``ok``, a foreign one is ``lost``."""
-    args: list[Arg] = [
-        moment(now_ms),
-        worker,
-        options.result_ttl_ms,
-        options.failed_ttl_ms,
-        options.finished_limit,
-        options.dead_letter_limit,
-        options.fairness,
-        options.debt,
-    ]
+    args = (*terms(options, worker, now_ms), *told(verdicts))
+    return Command("settle", (keys.base,), args, settled)
+
+
+def told(verdicts: Sequence[Verdict]) -> list[Arg]:
+    """Verdicts as ``lua/include/settling.lua`` reads them."""
+    args: list[Arg] = []
     for task_id, call, outcome in verdicts:
         args += (task_id, call, *_words(outcome))
-    return Command("settle", (keys.base,), tuple(args), _settled)
+    return args
 
 
 def _words(outcome: Outcome) -> tuple[Arg, Arg, Arg]:
@@ -66,5 +63,6 @@ def _words(outcome: Outcome) -> tuple[Arg, Arg, Arg]:
             return "release", "", ""
 
 
-def _settled(reply: list[Any]) -> list[Settled]:
+def settled(reply: list[Any]) -> list[Settled]:
+    """What a settle's reply says of each verdict."""
     return [Settled.OK if word == b"ok" else Settled.LOST for word in reply]

@@ -13,6 +13,7 @@ from django_fairque.engine.cancel import cancel
 from django_fairque.engine.claim import claim, ring
 from django_fairque.engine.enqueue import enqueue, new_ids
 from django_fairque.engine.errors import Conflict, LeaseLost
+from django_fairque.engine.exchange import exchange
 from django_fairque.engine.explain import explain
 from django_fairque.engine.keys import Space
 from django_fairque.engine.policy import assign, override, pause, resume
@@ -178,13 +179,21 @@ def test_commands_for_all_partitions_go_together(run, space, users):
         joined(run, keys)
     got = run.many([claim(keys, "w1", 1, 50, EVERYBODY, now_ms=NOW) for keys in space.all()])
     assert [ids(found) for found in got] == drawn
+    first, second = (
+        [[Verdict(id, 1, Finish()) for id in tasks[half]] for tasks in drawn]
+        for half in (slice(25), slice(25, 50))
+    )
+    ends = run.many(
+        [settle(keys, "w1", some, now_ms=NOW) for keys, some in zip(space.all(), first, strict=True)]
+    )
+    assert ends == [["ok"] * 25] * PARTITIONS
     ends = run.many(
         [
-            settle(keys, "w1", [Verdict(id, 1, Finish()) for id in tasks], now_ms=NOW)
-            for keys, tasks in zip(space.all(), drawn, strict=True)
+            exchange(keys, "w1", some, 2, 5, EVERYBODY, now_ms=NOW)
+            for keys, some in zip(space.all(), second, strict=True)
         ]
     )
-    assert ends == [["ok"] * 50] * PARTITIONS
+    assert [found.settled for found in ends] == [["ok"] * 25] * PARTITIONS
     assert [in_states(run, keys) for keys in space.all()] == [{"finished": 50}] * PARTITIONS
 
 

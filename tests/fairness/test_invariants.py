@@ -217,7 +217,7 @@ def explored(make: MakeWorld, server: Server, **options: Any) -> None:
     kind = type("Machine", (Anything,), about)
     deep = settings.get_current_profile_name() == "deep"
     run_state_machine_as_test(
-        kind, settings=settings(max_examples=800 if deep else 35, stateful_step_count=35)
+        kind, settings=settings(max_examples=800 if deep else 30, stateful_step_count=35)
     )
 
 

@@ -158,3 +158,14 @@ def test_scheduled_tasks_wait_for_their_time_and_then_stand_behind_what_waited(w
     w.passes(500)
 
     assert drained(w) == critical + critical_later + now + later
+
+
+def test_a_scheduled_task_counts_its_age_from_when_it_was_due(world: MakeWorld):
+    w = world()
+    (due,) = w.add("a", run_at_ms=w.now_ms + 500)
+    (high_due,) = w.add("a", run_at_ms=w.now_ms + 400 + MINUTE_MS, priority=1)
+    w.passes(600)
+    (after,) = w.add("a")
+    w.passes(MINUTE_MS)
+
+    assert drained(w) == [high_due, due, after]

@@ -195,6 +195,18 @@ def test_debt_outlives_an_empty_lane(world: MakeWorld):
     assert w.served(12) == ["b"] * 9 + ["light"] + ["b"] * 2
 
 
+def test_however_much_a_user_owes_it_waits_for_so_many_turns_and_no_more(world: MakeWorld, server: Server):
+    w = world(options=Options(debt_limit=8))
+    w.add("b", 200)
+    w.add("debtor")
+    w.served(2)
+    server.cli("HSET", w.keys.user("debtor"), "t:default", 1_000_000)
+
+    w.add("debtor", 10)
+
+    assert 7 <= w.served(30).index("debtor") <= 10
+
+
 @settings(max_examples=8)
 @given(data=st.data())
 def test_ever_new_users_do_not_stop_the_clock_for_those_who_wait(world: MakeWorld, data: st.DataObject):

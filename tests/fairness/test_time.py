@@ -149,3 +149,25 @@ def test_the_clock_never_goes_back_by_time_either(world: MakeWorld, server):
 
     assert seen == sorted(seen)
     assert w.now_ms > START_MS
+
+
+def test_a_newcomer_is_not_ahead_of_those_who_paid_more_than_estimated(world: MakeWorld):
+    w = world(options=BY_TIME)
+    w.add("a", 150)
+    w.add("b", 150)
+    ran = 10.0
+    for _ in range(200):
+        tasks = w.claimed()
+        ran *= 1.02  # always longer than one would think
+        w.passes(int(ran))
+        w.settled(tasks)
+
+    w.add("new", 10)
+    turns: Counter[str] = Counter()
+    for _ in range(6):
+        tasks = w.claimed()
+        turns.update(task.user_id for task in tasks)
+        w.passes(int(ran))
+        w.settled(tasks)
+
+    assert turns["new"] <= 3

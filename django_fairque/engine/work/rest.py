@@ -37,6 +37,7 @@ class Rest:
         self._own |= {EVERYBODY} if self._everyone else set()
         users = any(isinstance(target, User) for target in targets)
         self._reach = set(plan.reach or (EVERYBODY,)) if users else set()
+        self._known_bells: dict[frozenset[str], Sequence[Sequence[str]]] = {}
         self._listens_until = 0.0
         self._deaf_until = 0.0
         self._owes_a_ring = False
@@ -105,7 +106,12 @@ class Rest:
         self._owes_a_ring = False
 
     def _bells(self, groups: set[str]) -> Sequence[Sequence[str]]:
-        queues = self._plan.serve.queues
-        return [
-            [keys.bell(queue, group) for queue in queues for group in sorted(groups)] for keys in self._all
-        ]
+        chosen = frozenset(groups)
+        found = self._known_bells.get(chosen)
+        if found is None:  # a worker that is woken for every task should not spell them out each time
+            queues = self._plan.serve.queues
+            found = self._known_bells[chosen] = [
+                [keys.bell(queue, group) for queue in queues for group in sorted(groups)]
+                for keys in self._all
+            ]
+        return found

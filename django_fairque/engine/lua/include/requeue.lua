@@ -2,7 +2,6 @@
 --@include user
 --@include held
 
-local failed_ttl_ms, dead_letter_limit = 2592000000, 100000
 
 -- A run ended without an outcome: keep who had it and when it first started.
 function fq.remember_run(id, worker, start)

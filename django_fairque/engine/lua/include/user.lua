@@ -7,7 +7,8 @@
 --@include counts
 
 local users, policies = {}, {}
-local debt_limit = 64
+-- Terms of the call, which each script reads from its own arguments.
+local debt_limit, failed_ttl_ms, dead_letter_limit = 64, 0, 0
 local DEFAULT_POLICY = '1|0|0|1|0'
 
 -- What a user is unless something says otherwise.

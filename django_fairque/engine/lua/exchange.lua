@@ -1,0 +1,19 @@
+#!lua flags=allow-oom
+-- Hand in how attempts ended and take the next tasks: settle and claim in one, since a busy worker always
+-- does both, for much the same users.
+--
+-- KEYS   base
+-- ARGV   what claim takes, then the attempts that settle takes
+-- Reply  {reply of settle, reply of claim}
+-- Holds  what settle and claim hold
+
+--@include settling
+--@include claiming
+
+local settled = fq.settle(asked_to)
+local reply = fq.claim()
+fq.users_save()
+fq.clock_save()
+fq.counts_save()
+if reply[1] == 'ok' then reply[4] = fq.exact(fq.clock_get(place.v)) end
+return {settled, reply}
