@@ -9,8 +9,8 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
-# Should the pump be kept from running, its way is given up.
-STEP_ASIDE_S = 0.005
+# How long outcomes may wait for company. Quick tasks fill a round trip well before that.
+PATIENCE_S = 0.005
 
 if TYPE_CHECKING:
     from ..task import Claimed, Outcome
@@ -37,8 +37,6 @@ class Outbox:
         self._tokens: SimpleQueue[None] = SimpleQueue()
         self._alarm: Callable[[], None] | None = None
         self._hurried = False
-        self._aside = False
-        self._go_on: SimpleQueue[None] = SimpleQueue()
         self._mark = 1
         self.fd, self._write_fd = os.pipe()
         os.set_blocking(self.fd, False)
@@ -49,17 +47,8 @@ class Outbox:
         self._ended.append(ended)
         if hurry:
             self._hurried = True
-        if self._alarm is not None:
-            if hurry:
-                self._wake()
-            elif len(self._ended) >= self._mark:
-                self._step_aside()
-
-    def go_on(self) -> None:
-        """The pump is about to wait for the server: threads may have the interpreter."""
-        if self._aside:
-            self._aside = False
-            self._go_on.put(None)
+        if self._alarm is not None and (hurry or len(self._ended) >= self._mark):
+            self._wake()
 
     def nudge(self) -> None:
         """Nothing is left to begin: outcomes that wait for company should not wait any longer."""
@@ -83,7 +72,12 @@ class Outbox:
         ``is_needed`` is asked once more after that, so that a ``wake`` a moment before counts.
         """
         if self._settle_down(self._token, mark, is_needed):
-            self._tokens.get()
+            try:
+                self._tokens.get(timeout=PATIENCE_S)
+            except Empty:
+                # These tasks are not quick: the next outcome is reason enough.
+                if self._settle_down(self._token, 1, is_needed):
+                    self._tokens.get()
         self._alarm = None
         with suppress(Empty):
             while True:  # what is left of earlier wake-ups must not cut later sleeps short
@@ -112,17 +106,6 @@ class Outbox:
             self._alarm = None
             return False
         return True
-
-    def _step_aside(self) -> None:
-        """Wake the pump and let it send what is there, so that the server works while tasks run on.
-
-        A thread with quick tasks would otherwise keep the interpreter to itself until it has no more,
-        and the server and the tasks would take turns instead of overlapping.
-        """
-        self._aside = True
-        self._wake()
-        with suppress(Empty):
-            self._go_on.get(timeout=STEP_ASIDE_S)
 
     def _wake(self) -> None:
         alarm, self._alarm = self._alarm, None

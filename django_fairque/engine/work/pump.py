@@ -72,7 +72,6 @@ class Pump:
         self._loop = Loop(runner, outbox, "fairque-loop")
         self._desks = [self._new_desk(n) for n in range(plan.space.partitions)]
         self._hands: set[int] = set()
-        self._mark = max(1, plan.concurrency * int(__import__("os").environ.get("MK","6")) // 8)
         self._left = plan.max_tasks
         self._floor = 0.0
         self._stopping = False
@@ -182,7 +181,6 @@ class Pump:
         if asked:
             command = asked.exchange if both else asked.claim
             commands.append(command(self.plan, free, self._floor))
-        self._outbox.go_on()
         replies = self._executor.run_many(commands, return_errors=True)
         fault: Exception | None = None
         if asked and both:
@@ -303,7 +301,7 @@ class Pump:
 
     def _wait(self) -> None:
         """All slots are taken, or nothing more is claimed: sleep until attempts end."""
-        mark = 1 if self._stopping else min(self._mark, self.running)
+        mark = 1 if self._stopping else self.running
         self._rest.busy(self._outbox, mark, self._is_needed)
 
     def _is_needed(self) -> bool:
