@@ -30,8 +30,8 @@ class Desk:
     """
 
     __slots__ = (
-        "_asked", "_at_once", "_call", "_exchanges", "asked_at", "clock", "due_at", "index", "is_backlogged", "is_hungry",
-        "is_joined", "is_lost", "keys", "sent", "verdicts", "worker",
+        "_asked", "_at_once", "_call", "_exchanges", "asked_at", "clock", "due_at", "index", "is_backlogged",
+        "is_hungry", "is_joined", "is_lost", "keys", "sent", "verdicts", "worker",
     )  # fmt: skip
 
     def __init__(self, index: int, keys: Keys, worker: str) -> None:

@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 
 from django_fairque.engine import recover
+from django_fairque.engine.options import DEFAULTS, terms
 from django_fairque.engine.task import State
 from django_fairque.engine.wire.command import Command
 from django_fairque.engine.work.pump import End
 from tests.server import Server
 
 from .conftest import Gate, House
+
+CLAIMS = ("claim", "exchange")
+SETTLES = ("settle", "exchange")
 
 
 class TestFaults:
@@ -25,13 +29,14 @@ class TestFaults:
         lost = iter([True, True, False, True])
 
         def lose(commands: Sequence[Command[Any]]) -> bool:
-            return any(one.script == "claim" for one in commands) and next(lost, False)
+            return any(one.script in CLAIMS for one in commands) and next(lost, False)
 
         house.line.lose = lose
         house.drain(concurrency=4)
 
         assert sorted(runs) == list(range(10))
-        calls = [one.args[2] for trip in house.line.trips for one in trip if one.script == "claim"]
+        call = len(terms(DEFAULTS, "", None))
+        calls = [one.args[call] for trip in house.line.trips for one in trip if one.script in CLAIMS]
         assert calls[:3] == [1, 1, 1]
         assert house.count(State.STARTED) == 0
 
@@ -42,7 +47,7 @@ class TestFaults:
         tasks = [house.enqueue("task") for _ in range(5)]
         lost = iter([True, True])
         house.line.lose = lambda commands: (
-            any(one.script == "settle" for one in commands) and next(lost, False)
+            any(one.script in SETTLES for one in commands) and next(lost, False)
         )
 
         house.drain()
@@ -98,7 +103,7 @@ class TestFaults:
         unfit, hopeless = tasks[1:3]
 
         def refuse(command: Command[Any]) -> bool:
-            if command.script != "settle":
+            if command.script not in SETTLES:
                 return False
             return hopeless in command.args or (unfit in command.args and "finish" in command.args)
 

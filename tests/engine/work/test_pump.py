@@ -119,7 +119,7 @@ class TestTheEnd:
         pump = house.new_pump(concurrency=5)
 
         def stop_now(commands: Sequence[Command[Any]]) -> bool:
-            if any(one.script == "claim" for one in commands):
+            if any(one.script in ("claim", "exchange") for one in commands):
                 pump.stop()
             return False
 
@@ -136,7 +136,7 @@ class TestTheEnd:
         pump = house.new_pump(concurrency=5)
 
         def lose_and_stop(commands: Sequence[Command[Any]]) -> bool:
-            if any(one.script == "claim" for one in commands):
+            if any(one.script in ("claim", "exchange") for one in commands):
                 pump.stop()
                 return True
             return False
