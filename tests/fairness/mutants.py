@@ -67,9 +67,7 @@ MUTANTS = (
         "user.flight < policy.cap)",
         "user.flight < 1000)",
     ),
-    Mutant(
-        "the cap lets one more in", "include/user", "user.flight < policy.cap)", "user.flight <= policy.cap)"
-    ),
+    Mutant("the cap lets one more in", "user.flight < policy.cap)", "user.flight <= policy.cap)"),
     Mutant("the rate is not looked at", "if at > now then return at end", ""),
     Mutant(
         "the rate is not charged",

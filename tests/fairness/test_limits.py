@@ -15,9 +15,11 @@ from django_fairque.engine.renew import leave
 from django_fairque.engine.serve import Serve
 from django_fairque.engine.task import Bury, Finish, Park, Policy, Priority, Release, Retry
 from django_fairque.validate import rate_interval_ms
+from tests.server import Server
 
 from .conftest import MakeWorld
 from .names import crowds
+from .truth import Truth
 
 OUTCOMES = (Finish(), Retry(0), Retry(40), Bury("no"), Release(), Park(30, "unknown"))
 
@@ -199,12 +201,13 @@ def test_a_policy_that_comes_with_an_enqueue_holds_from_then_on(world: MakeWorld
     assert w.claimed(5) == []
 
 
-def test_one_cap_for_all_queues_of_a_user(world: MakeWorld):
+def test_one_cap_for_all_queues_of_a_user(world: MakeWorld, server: Server):
     w = world(policies={"a": Policy(max_concurrency=3)})
     w.add("a", 5, queue="one")
     w.add("a", 5, queue="two")
 
-    assert len(w.claimed(8, serve=Serve(queues=("one", "two")))) == 3
+    assert len(w.claimed(8, serve=Serve(queues=("one",)))) == 3
+    Truth(server, w.keys, w.now_ms).check()  # it is not ready in the other queue either
     assert w.claimed(8, serve=Serve(queues=("two",))) == []
 
 
