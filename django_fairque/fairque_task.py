@@ -26,6 +26,8 @@ R = TypeVar("R")
 
 _set = object.__setattr__
 
+KEPT_COPIES = 1_000
+
 Arguments = Sequence[Any] | Mapping[str, Any]
 """The arguments of one call: a tuple (or list) of positional ones, or a dictionary of named ones."""
 
@@ -98,10 +100,26 @@ class FairqueTask(_Base[P, R]):
             "enqueue_on_commit": enqueue_on_commit,
             "task_id": task_id,
         }
+        # Sites enqueue for the same users again and again, and a copy never changes: it is kept, with
+        # all that was worked out for it. What is chosen for one call only is not worth keeping.
+        kept: dict[Any, FairqueTask[P, R]] | None = None
+        if run_after is None and task_id is None:
+            kept = self.__dict__.setdefault("_copies", {})
+            key = (user_id, queue_name, backend, retry, enqueue_on_commit, priority, type(priority))
+            try:
+                found = kept.get(key)
+            except TypeError:  # something no task can have; validation says what
+                kept = found = None
+            if found is not None:
+                return found
         changed = copy_of(self, {name: value for name, value in given.items() if value is not None})
         chosen = changed.get_backend()
         chosen.validate_task(changed)
         changed.__dict__["_validated"] = chosen
+        if kept is not None:
+            if len(kept) >= KEPT_COPIES:
+                kept.clear()
+            kept[key] = changed
         return changed
 
     def enqueue_many(

@@ -35,7 +35,7 @@ def exchange(
     floor: float = 0.0,
     now_ms: int | None = None,
 ) -> Command[Exchange]:
-    """``settle`` the ``verdicts``, then ``claim`` up to ``limit`` tasks. Each holds what it promises alone."""
+    """``settle`` the ``verdicts``, then ``claim`` up to ``limit`` tasks. Each promises what it does alone."""
     args = (*terms(options, worker, now_ms), *asked(call, limit, floor, serve), *told(verdicts))
     return Command("exchange", (keys.base,), args, partial(_exchange, worker, call))
 

@@ -76,7 +76,7 @@ class Standing:
             return "Nothing is waiting."
         if not self.queued:
             if not any(worker.lease_ms > 0 for worker in workers):
-                return f"Its {self.waiting} waiting tasks are scheduled, and no worker is alive to start them."
+                return f"Its {self.waiting} waiting tasks are scheduled; no worker is alive to start them."
             return f"Its {self.waiting} waiting tasks are scheduled for later."
         if self.paused:
             return f"It is paused; {self.queued} tasks wait until it is resumed."

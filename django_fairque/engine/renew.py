@@ -30,7 +30,7 @@ def join(
     options: Options = DEFAULTS,
     now_ms: int | None = None,
 ) -> Command[None]:
-    """Give ``worker`` a lease. ``about`` is what it says of itself, ``group`` the users' group it is named for."""
+    """Give ``worker`` a lease. ``about`` is what it says of itself, ``group`` the group it is named for."""
     facts = [word for pair in (about or {}).items() for word in pair]
     args = (moment(now_ms), worker, options.lease_ms, encode_group(group) if group else "", *facts)
 

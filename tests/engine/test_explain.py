@@ -39,7 +39,7 @@ def test_scheduled_for_later(run, keys):
 def test_scheduled_and_nobody_there_to_start_it(run, keys):
     enqueued(run, keys, "a", "b", run_at_ms=NOW + 1_000)
 
-    text = "Its 2 waiting tasks are scheduled, and no worker is alive to start them."
+    text = "Its 2 waiting tasks are scheduled; no worker is alive to start them."
     assert because(run, keys) == text
     joined(run, keys)
     assert because(run, keys, now_ms=NOW + 3_600_000) == text

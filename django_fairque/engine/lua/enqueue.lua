@@ -8,7 +8,12 @@
 -- Reply  {"ok", how many are new, ids that existed ...}, {"conflict", id} or {"full", user, waiting, limit}
 -- Holds  nothing is written unless every task is; an id that exists with the same work changes nothing
 
---@include move
+--@include user
+
+function fq.needs_place()
+  if fq.enter then return end
+  --@include move
+end
 
 local given, age_us, lease_ms, kinds = ARGV[2] == '1', tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 debt_limit = tonumber(ARGV[3])
@@ -22,8 +27,7 @@ for k = 1, kinds do
     priority = ARGV[i + 6], due = ARGV[i + 7] ~= '' and tonumber(ARGV[i + 7]) or nil, new = 0,
   }
 end
-local place = fq.place_of(kind_of[1].queue, kind_of[1].group)
-fq.clock_load('lt', 'seq', 'tick', 'grace', 'due', place.v, place.w, 'q:' .. kind_of[1].queue)
+fq.clock_load('lt', 'tick', 'q:' .. kind_of[1].queue)
 
 local function same_work(id, kind, payload)
   local v = redis.call('HMGET', fq.task_key(id), 'u', 'n', 'q', 'p', 'b')
@@ -82,8 +86,11 @@ for k = 1, kinds do
   local kind = kind_of[k]
   if kind.new > 0 then
     local user = fq.user_load(kind.user, kind.queue)
-    fq.take_policy(user, kind.policy)
-    fq.move_to(user, kind.group)
+    if user.packed ~= kind.policy or user.group ~= kind.group then
+      fq.needs_place()
+      fq.take_policy(user, kind.policy)
+      fq.move_to(user, kind.group)
+    end
     kind.member = user
     kind.normal, kind.critical, kind.due_at = {}, 0, {}
     -- Critical tasks of one user are one line, whatever function they call.
@@ -113,6 +120,7 @@ for i = start, #ARGV, 3 do
     made = made + 1
     if kind.due and kind.due > now then
       local list = kind.due_at
+      fq.needs_place()
       list[#list + 1] = fq.due_place(kind.due)
       list[#list + 1] = id
     elseif kind.priority == 'c' then
@@ -148,7 +156,10 @@ for k = 1, kinds do
     user.n, user.dirty = user.n + kind.new, true
     if normal + critical > 0 then
       fq.waits(user, kind.queue, normal + critical, critical)
-      fq.settle_place(user, may, kind.queue, had)
+      if not had or not may then
+        fq.needs_place()
+        fq.settle_place(user, may, kind.queue, had)
+      end
     end
   end
 end

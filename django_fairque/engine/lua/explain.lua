@@ -6,7 +6,7 @@
 -- Reply  {now, policy, group, waiting and scheduled, in flight, "1" when paused, ms until its rate allows a
 --        start, then for each queue it waits in {queue, waiting, rank or false, users ready there, oldest ms}}
 
---@include user
+--@include place
 
 local user = fq.user_load(ARGV[2])
 local until_ms = fq.over_rate_until(user)

@@ -72,21 +72,6 @@ function fq.next_us()
   return last
 end
 
--- The score of a scheduled task: when it is due, and among tasks due in the same millisecond the order
--- in which they came (a quarter of a microsecond is the finest step such a number has).
-local places = {}
-function fq.due_place(at_ms)
-  local place = places[at_ms]
-  if not place then
-    local first = at_ms * 1000
-    local last = redis.call('ZREVRANGEBYSCORE', fq.state_key('scheduled'), first + 999.75, first, 'WITHSCORES', 'LIMIT', 0, 1)
-    place = last[2] and tonumber(last[2]) or first - 0.25
-  end
-  place = math.min(place + 0.25, at_ms * 1000 + 999.75)
-  places[at_ms] = place
-  return place
-end
-
 -- The moment before which there is nothing to promote, wake or recover: whoever adds something earlier
 -- moves it forward, so that a claim need not look into four sets.
 function fq.due_by(at_ms)

@@ -1,6 +1,6 @@
 -- Changes to a user that keep its place: another policy, another group.
 -- Call settle_place afterwards with what may_run said before.
---@include user
+--@include place
 --@include group
 
 function fq.use_policy(user, packed)

@@ -1,5 +1,5 @@
 -- Back into a lane, into the scheduled set, or out of the queue for good.
---@include user
+--@include place
 --@include held
 
 

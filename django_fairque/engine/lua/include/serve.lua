@@ -1,6 +1,6 @@
 -- Whose turn it is, for one worker: the sources it serves (its home first, then what it may steal), and
 -- the fair order inside each. A source is a ready set, or a list of users picked from theirs.
---@include user
+--@include place
 
 local ALIVE_MS = 4000
 

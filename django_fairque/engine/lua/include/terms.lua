@@ -3,7 +3,7 @@
 -- ARGV   now ms or "", worker, "turns" or "time", debt limit, TTL of failed ms, how many dead letters, lease
 --        ms, max deliveries, microseconds of age a priority is worth, TTL of results ms, how many finished
 --        records are kept
---@include user
+--@include place
 
 local worker, by_time = ARGV[2], ARGV[3] == 'time'
 local lease_ms, max_deliveries, age_us = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
