@@ -18,7 +18,7 @@ pip := $(bin)/python -m pip --disable-pip-version-check
 install := $(pip) install --quiet --no-deps
 pins := $(wildcard requirements/*.txt)
 
-.PHONY: help demo demo-web test lint types format matrix matrix-dj52 matrix-dj60 matrix-dj61 clean
+.PHONY: help demo demo-web test lint types format bench mutants matrix matrix-dj52 matrix-dj60 matrix-dj61 clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | \
@@ -46,6 +46,13 @@ types: $(VENV)/.dev  ## Check types with mypy, strictly
 format: $(VENV)/.dev  ## Rewrite the sources the way `make lint` wants them
 	$(bin)/ruff check --fix .
 	$(bin)/ruff format .
+
+bench: $(VENV)/.test  ## Measure enqueueing, draining and fairness under a flood (benchmarks/README.md)
+	$(bin)/python -m benchmarks.drain
+	$(bin)/python -m benchmarks.flood --duration 30
+
+mutants: $(VENV)/.test  ## Break the scripts line by line and see the fairness tests fail (15 minutes)
+	$(bin)/python -m tests.fairness.mutants
 
 matrix: matrix-dj52 matrix-dj60 matrix-dj61  ## Run the tests on each supported Django, each with its Python
 

@@ -60,7 +60,7 @@ class Planned:
 
 def planned(duration: float, flood: int, seed: int) -> list[Planned]:
     """The flood, then the quiet users' tasks in the order of their arrival."""
-    rng = random.Random(seed)  # noqa: S311 - a load, not a secret
+    rng = random.Random(seed)
 
     def cost() -> float:
         return max(LEAST_S, rng.expovariate(1 / MEAN_S))

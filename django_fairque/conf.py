@@ -74,7 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     priority_age: Seconds = 60.0
     """How many seconds of waiting one step of priority is worth."""
     debt_limit: Annotated[float, Meta(ge=1, le=1_000_000)] = 64.0
-    """How far a user may be ahead and have it held against it: in turns, or in ms of run time."""
+    """How far a user may be ahead and have it held against it: in turns, or in seconds of run time."""
 
     lease: Annotated[float, Meta(ge=1, le=86_400)] = 30.0
     max_deliveries: Annotated[int, Meta(ge=1, le=1_000)] = 5

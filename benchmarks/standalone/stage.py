@@ -53,6 +53,8 @@ def stage() -> Iterator[Stage]:
     """A new server, and Django set up in this process to use it."""
     import django
 
+    # What was started must end, too, when this process is told to.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="fairque-bench-") as folder, own_server() as url:
         here = Stage(url, Path(folder))
         os.environ.update(

@@ -49,7 +49,7 @@ def _record(task_id: str, reply: list[Any] | None) -> TaskRecord | None:
         state=state,
         payload=body if b"b" in fields and body is not None else fields.get(b"p", b""),
         attempts=number(b"a") or 0,
-        deliveries=number(b"d") or 0,
+        lost=number(b"d") or 0,
         enqueued_ms=number(b"e") or 0,
         run_at_ms=int(due) if due else number(b"at"),
         first_started_ms=first_ms if first_ms is not None else started_ms,

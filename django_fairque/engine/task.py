@@ -180,7 +180,7 @@ class TaskRecord:
     payload: bytes
     attempts: int
     """How many attempts failed so far."""
-    deliveries: int
+    lost: int
     """How often a worker was lost with it."""
     enqueued_ms: int
     run_at_ms: int | None

@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from django_fairque.engine.errors import FairqueError
+from django_fairque import FairqueError
 
 from .charts import FIRST_HOUR, LAST_HOUR, delay_chart, headline, heat_legend, heat_row
 from .models import Upload

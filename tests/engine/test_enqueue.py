@@ -19,7 +19,7 @@ def test_a_task_waits_as_it_was_given(run, keys):
     found = record(run, keys, "a")
     assert (found.name, found.user_id, found.queue, found.priority) == ("send", "acme", "mail", 4)
     assert (found.payload, found.state, found.enqueued_ms) == (b"[[1],{}]", State.QUEUED, NOW)
-    assert (found.attempts, found.deliveries, found.run_at_ms, found.result) == (0, 0, None, None)
+    assert (found.attempts, found.lost, found.run_at_ms, found.result) == (0, 0, None, None)
 
 
 def test_many_tasks_are_taken_in_one_call_and_keep_their_order(run, keys):

@@ -92,7 +92,7 @@ def test_recovering_twice_recovers_once(run, keys):
 
     assert run(recover(keys, "w1", now_ms=NOW)) == 1
     assert run(recover(keys, "w1", now_ms=NOW)) == 0
-    assert record(run, keys, "a").deliveries == 1
+    assert record(run, keys, "a").lost == 1
 
 
 def test_one_call_takes_back_a_bounded_number_and_the_next_ones_the_rest(run, keys):
@@ -158,7 +158,7 @@ def test_a_lost_worker_burns_no_attempt_but_counts_as_a_delivery(run, keys):
     run(recover(keys, "w1", now_ms=NOW + 5))
 
     found = record(run, keys, "a")
-    assert (found.attempts, found.deliveries, found.workers) == (0, 1, ("w1",))
+    assert (found.attempts, found.lost, found.workers) == (0, 1, ("w1",))
     assert found.errors == ()
     joined(run, keys, "w2")
     (task,) = claimed(run, keys, "w2", now_ms=NOW + 10).tasks
@@ -175,7 +175,7 @@ def test_a_task_that_kills_its_workers_is_buried_and_harms_nobody(run, keys):
         run(recover(keys, worker, now_ms=NOW, options=three))
 
     found = record(run, keys, "killer")
-    assert (found.state, found.deliveries, found.workers) == (State.FAILED, 3, ("w0", "w1", "w2"))
+    assert (found.state, found.lost, found.workers) == (State.FAILED, 3, ("w0", "w1", "w2"))
     assert "lost 3 times" in found.reason
     joined(run, keys, "w4")
     assert ids(claimed(run, keys, "w4", options=three)) == ["good"]

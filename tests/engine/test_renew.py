@@ -104,7 +104,7 @@ def test_a_worker_that_leaves_hands_its_tasks_back_uncounted(run, keys):
 
     assert in_states(run, keys) == {"queued": 3}
     found = record(run, keys, "a")
-    assert (found.attempts, found.deliveries, found.workers) == (0, 0, ())
+    assert (found.attempts, found.lost, found.workers) == (0, 0, ())
     joined(run, keys, "w2")
     again = claimed(run, keys, "w2")
     assert ids(again) == ["a", "b", "c"]

@@ -24,7 +24,7 @@ def test_a_record_tells_the_whole_story_of_a_task(run, keys):
 
     assert run(read(keys, "a")) == TaskRecord(
         id="a", name="send", user_id="a:b", queue="mail", priority=5, state=State.FINISHED, payload=b"{}",
-        attempts=1, deliveries=0, enqueued_ms=NOW, run_at_ms=NOW + 100, first_started_ms=NOW + 200,
+        attempts=1, lost=0, enqueued_ms=NOW, run_at_ms=NOW + 100, first_started_ms=NOW + 200,
         started_ms=NOW + 400, finished_ms=NOW + 500, result=b"42", reason="", errors=(b"boom",),
         workers=("w1", "w1"),
     )  # fmt: skip

@@ -128,7 +128,7 @@ def test_a_released_task_goes_back_to_its_place_and_nothing_is_counted(run, keys
     settled(run, keys, {"a": Release()})
 
     found = record(run, keys, "a")
-    assert (found.state, found.attempts, found.deliveries) == (State.QUEUED, 0, 0)
+    assert (found.state, found.attempts, found.lost) == (State.QUEUED, 0, 0)
     assert (found.started_ms, found.first_started_ms, found.workers) == (None, None, ())
     again = claimed(run, keys, call=2)
     assert ids(again) == ["a", "b"]

@@ -313,3 +313,16 @@ def test_several_queues_take_turns_whatever_else_happens_between_claims(world: M
             w.passes(10)
 
         assert turns["two"] >= 18, fairness
+
+
+def test_a_newcomer_comes_before_the_flood_while_the_only_tasks_of_others_run(world: MakeWorld):
+    w = world()
+    w.add("flood", 50)
+    for n in range(8):
+        w.add(f"quiet-{n}")
+    w.claimed(9)
+
+    w.claimed(3)
+    w.add("newcomer")
+
+    assert w.served(1) == ["newcomer"]

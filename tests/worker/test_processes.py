@@ -189,7 +189,7 @@ class TestTogether:
 
         assert site.labels("began") == ["one"]
         record = site.read(task_id)
-        assert (record.state, record.deliveries) == (State.FINISHED, 0)
+        assert (record.state, record.lost) == (State.FINISHED, 0)
 
 
 class TestTheServerIsAway:

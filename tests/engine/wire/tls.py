@@ -28,6 +28,9 @@ class Authority:
                 f"/CN={name}",
                 "-addext",
                 "basicConstraints=critical,CA:TRUE",
+                # Python 3.13 wants an authority to say that it may sign.
+                "-addext",
+                "keyUsage=critical,keyCertSign,cRLSign",
             ),
             *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
             *("-keyout", self._key, "-out", self.file),
@@ -37,7 +40,7 @@ class Authority:
         """Files with a certificate and its key."""
         base = self._folder / f"{self._name}-{name}"
         key, request, certificate, extra = (base.with_suffix(one) for one in (".key", ".csr", ".pem", ".ext"))
-        extra.write_text(f"subjectAltName={host}\n" if host else "")
+        extra.write_text("authorityKeyIdentifier=keyid\n" + (f"subjectAltName={host}\n" if host else ""))
         _openssl(
             *(
                 "req",

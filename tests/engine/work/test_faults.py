@@ -79,7 +79,7 @@ class TestFaults:
         assert "taken for dead" in caplog.text
         assert "after the lease of" in caplog.text
         record = house.read(slow)
-        assert (record.state, record.deliveries) == (State.FINISHED, 1)
+        assert (record.state, record.lost) == (State.FINISHED, 1)
         assert house.read(quick).state in (State.FINISHED, State.QUEUED)
 
     def test_an_outcome_for_a_task_that_was_taken_away_is_only_logged(

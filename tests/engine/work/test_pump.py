@@ -128,7 +128,7 @@ class TestTheEnd:
         assert pump.run() is End.STOPPED
         for task_id in tasks:
             record = house.read(task_id)
-            assert (record.state, record.attempts, record.deliveries) == (State.QUEUED, 0, 0)
+            assert (record.state, record.attempts, record.lost) == (State.QUEUED, 0, 0)
 
     def test_tasks_of_a_claim_that_was_never_answered_are_handed_back(self, house: House) -> None:
         house.registry.register(lambda: None, "task")

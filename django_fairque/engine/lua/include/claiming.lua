@@ -49,6 +49,8 @@ function fq.claim()
 
   local more, again = false, fq.clock_get(last_call) == tonumber(call)
   if again then
+    -- What else there is for it, its next call tells.
+    more = true
     -- The reply to this call was lost: the worker gets what it holds from it.
     local held = redis.call('HGETALL', fq.held_key(worker))
     for i = 1, #held, 2 do

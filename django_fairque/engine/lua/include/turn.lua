@@ -35,7 +35,10 @@ function fq.take_turn(source, by_time)
   local lane, policy = user.queues[queue], user.policy
   local place = source.place or fq.place_of(queue, user.group)
   local cost = by_time and math.max(user.est, 1) or 1
-  local v = fq.clock_get(place.v) + cost / math.max(fq.clock_get(place.w), policy.weight)
+  -- Others whose last task runs are still being served. Without them W is too small, the clock outruns the
+  -- tags of the backlogged, and a newcomer waits behind turns that nobody owes them.
+  local others = math.max(0, fq.clock_get('running') + turns - user.flight)
+  local v = fq.clock_get(place.v) + cost / math.max(fq.clock_get(place.w) + others * policy.weight, policy.weight)
   if lane.tag > v then v = lane.tag end
   fq.clock_set(place.v, v)
   lane.tag = lane.tag + cost / policy.weight
