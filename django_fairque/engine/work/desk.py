@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from ..wire.command import Command
     from .plan import WorkerPlan
 
-# Keeps a script's run time bounded after a long outage with many slots.
-AT_ONCE = 500
+# Tasks that end together would begin together: the server would work while the tasks wait, and the other
+# way round. In parts, the first begin again while the last are being settled. It also bounds what a script
+# does after a long outage with many slots.
+AT_ONCE = 32
 
 
 class Desk:
@@ -92,7 +94,7 @@ class Desk:
 
     def claim(self, plan: WorkerPlan, limit: int, floor: float) -> Command[Claim]:
         """Ask for tasks; after a lost reply, exactly the question that was asked then."""
-        self._asked = self._asked or limit
+        self._asked = self._asked or min(limit, AT_ONCE)
         return claim.claim(
             self.keys, self.worker, self._call, self._asked, plan.serve, options=plan.options, floor=floor
         )
@@ -109,7 +111,7 @@ class Desk:
     def exchange(self, plan: WorkerPlan, limit: int, floor: float) -> Command[Exchange]:
         """Tell the oldest outcomes and ask for tasks, as ``settle`` and ``claim`` do."""
         self.sent = self.verdicts[: self._at_once]
-        self._asked = self._asked or limit
+        self._asked = self._asked or min(limit, AT_ONCE)
         return exchange.exchange(
             self.keys, self.worker, self.sent, self._call, self._asked, plan.serve,
             options=plan.options, floor=floor,
