@@ -37,7 +37,7 @@ class End(Enum):
     """Why a process ended by itself."""
 
     STOPPED = "stopped"
-    DRAINED = "nothing left to serve"
+    DRAINED = "nothing is due"
     WORN = "ran as many tasks as it may"
 
 

@@ -10,6 +10,9 @@ from .child import DONE, WORN
 from .link import Link
 
 FIRST_DELAY_S, LAST_DELAY_S = 0.5, 30.0
+# A process that got as far as serving was killed by a task or from outside. The next one will serve, too,
+# and everybody waits for it; what kills it again and again is buried after MAX_DELIVERIES.
+SERVED_DELAY_S = 1.0
 HEALTHY_S = 60.0
 
 
@@ -27,10 +30,16 @@ class Seat:
         self.is_done = False
         self._since = 0.0
         self._failures = 0
+        self._served = False
 
     @property
     def is_taken(self) -> bool:
         return self.pid > 0
+
+    @property
+    def pause_s(self) -> float:
+        """How long until the next process may start."""
+        return max(0.0, self.start_at - self._clock())
 
     def taken(self, pid: int, link: Link) -> None:
         """A process was started."""
@@ -52,6 +61,7 @@ class Seat:
         if self.link:
             self.link.close()
         workers = self.workers
+        self._served = bool(workers)
         self.pid, self.link, self.workers = 0, None, {}
         return workers
 
@@ -71,6 +81,7 @@ class Seat:
         """A process died. The first time it is replaced at once, then slower and slower."""
         if self._clock() - self._since >= HEALTHY_S:
             self._failures = 0
-        delay = min(LAST_DELAY_S, FIRST_DELAY_S * 2.0 ** (self._failures - 1)) if self._failures else 0.0
+        most = SERVED_DELAY_S if self._served else LAST_DELAY_S
+        delay = min(most, FIRST_DELAY_S * 2.0 ** (self._failures - 1)) if self._failures else 0.0
         self._failures = min(self._failures + 1, 16)
         self.start_at = self._clock() + delay

@@ -39,7 +39,7 @@ class Ended(Enum):
     """Why the worker ended."""
 
     STOPPED = "stopped"
-    DRAINED = "nothing left to serve"
+    DRAINED = "nothing is due"
     CODE_CHANGED = "its code changed"
 
 
@@ -209,7 +209,8 @@ class Supervisor:
                 how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
                 level = logging.WARNING if self._is_stopping else logging.ERROR
                 log.log(
-                    level, "Worker process %d (pid %d) died by %s; its tasks go back.", seat.number, pid, how,
+                    level, "Worker process %d (pid %d) died by %s; its tasks go back. %s", seat.number, pid, how,
+                    "" if self._is_stopping else f"The next starts in {seat.pause_s:.1f} s.",
                     extra={"worker": self._plan.name},
                 )  # fmt: skip
                 self._leases.owe(workers)

@@ -18,12 +18,14 @@ class Clock:
         return self.now
 
 
-def live(seat: Seat, clock: Clock, seconds: float, code: int, *, burst: bool = False) -> float:
+def live(seat: Seat, clock: Clock, seconds: float, code: int, *, burst: bool = False, serves: bool = False) -> float:
     """Let a process live for some time and end: how long the seat stays empty then."""
     clock.now = max(clock.now, seat.start_at)
     ours, theirs = Link.pair()
     seat.taken(4_711, ours)
     clock.now += seconds
+    if serves:
+        theirs.send("joined", 0, "one-abc")
     theirs.close()
     seat.left()
     seat.judge(code, burst=burst)
@@ -37,6 +39,15 @@ def test_the_first_crash_is_mended_at_once_and_the_next_ones_slower_and_slower()
     delays = [live(seat, clock, 1, CRASH) for _ in range(10)]
 
     assert delays == [0, 0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+
+
+def test_a_process_that_died_serving_is_followed_within_a_second() -> None:
+    clock = Clock()
+    seat = Seat(1, clock=clock)
+
+    delays = [live(seat, clock, 1, CRASH, serves=True) for _ in range(5)]
+
+    assert delays == [0, 0.5, 1, 1, 1]
 
 
 def test_a_healthy_minute_makes_up_for_crashes() -> None:
