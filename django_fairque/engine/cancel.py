@@ -11,5 +11,5 @@ def cancel(
     keys: Keys, task_id: str, *, options: Options = DEFAULTS, now_ms: int | None = None
 ) -> Command[bool]:
     """Whether the task is canceled now; ``False`` when it is unknown, runs, or has ended otherwise."""
-    args = (moment(now_ms), task_id, options.result_ttl_ms)
+    args = (moment(now_ms), task_id, options.failed_ttl_ms)
     return Command("cancel", (keys.base,), args, lambda reply: reply == b"canceled")

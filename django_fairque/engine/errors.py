@@ -31,7 +31,10 @@ class QueueFull(FairqueError):
     """The user has reached its backlog limit. Nothing was written; try again when it has drained."""
 
     def __init__(self, user_id: str, waiting: int, limit: int) -> None:
-        super().__init__(f"User {user_id!r} has {waiting} waiting tasks and may have {limit}.")
+        super().__init__(
+            f"User {user_id!r} has {waiting} waiting tasks of the {limit} it may have, "
+            "and the call would pass that; nothing was enqueued."
+        )
         self.user_id, self.waiting, self.limit = user_id, waiting, limit
 
 
@@ -65,3 +68,15 @@ class ScriptFailed(FairqueError):
 
 class Refused(FairqueError):
     """The server does not let us in, or not do that: wrong credentials or missing permissions."""
+
+
+class WorkerLost(FairqueError):
+    """The end of a task whose workers died again and again while they ran it."""
+
+
+class Corrupt(FairqueError):
+    """The end of a task whose record on the server is damaged, so that it cannot be run."""
+
+
+class Canceled(FairqueError):
+    """The end of a task that was canceled."""

@@ -28,5 +28,6 @@ def recover(
         options.dead_letter_limit,
         worker or "",
         options.fairness,
+        options.debt,
     )
     return Command("recover", (keys.base,), args, int)

@@ -9,9 +9,11 @@ from os import urandom
 from typing import Any
 
 from .errors import LeaseLost
-from .keys import Keys, encode_group
+from .keys import EVERYBODY, Keys, encode_group, encode_queue
 from .options import DEFAULTS, Options, moment
+from .serve import Everyone, Serve, User
 from .wire.command import Command
+from .workers import unpack
 
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -31,8 +33,13 @@ def join(
     now_ms: int | None = None,
 ) -> Command[None]:
     """Give ``worker`` a lease. ``about`` is what it says of itself, ``group`` the group it is named for."""
-    facts = [word for pair in (about or {}).items() for word in pair]
-    args = (moment(now_ms), worker, options.lease_ms, encode_group(group) if group else "", *facts)
+    about = dict(about or {})
+    serve = unpack(about.get("serve", ""))
+    about["groups"] = ":".join(_home(serve))
+    queues = ":".join(encode_queue(queue) for queue in serve.queues)
+    own = encode_group(group) if group else ""
+    facts = [word for pair in about.items() for word in pair]
+    args = (moment(now_ms), worker, options.lease_ms, own, queues, *facts)
 
     def joined(reply: bytes) -> None:
         if reply != b"ok":
@@ -63,9 +70,20 @@ def renew(
     return Command("renew", (keys.base,), args, _names)
 
 
-def leave(keys: Keys, worker: str, *, now_ms: int | None = None) -> Command[int]:
+def leave(
+    keys: Keys, worker: str, *, options: Options = DEFAULTS, now_ms: int | None = None
+) -> Command[int]:
     """End ``worker``; what it still holds goes back uncounted. How many tasks that were."""
-    return Command("leave", (keys.base,), (moment(now_ms), worker), int)
+    return Command("leave", (keys.base,), (moment(now_ms), worker, options.debt), int)
+
+
+def _home(serve: Serve) -> list[str]:
+    """The groups that have a worker at home while this one lives."""
+    return [
+        EVERYBODY if isinstance(target, Everyone) else encode_group(target.name)
+        for target in serve.home
+        if not isinstance(target, User)
+    ]
 
 
 def _names(reply: list[Any]) -> list[str]:

@@ -132,10 +132,10 @@ def test_a_paused_users_task_is_canceled_and_the_user_stays_paused(run, keys):
     assert ids(claimed(run, keys)) == []
 
 
-def test_a_canceled_record_goes_after_the_time_to_keep_results(run, keys, server):
+def test_a_canceled_record_goes_when_failed_ones_do(run, keys, server):
     enqueued(run, keys, "a", payload=b"x" * 100)
 
-    run(cancel(keys, "a", now_ms=NOW, options=Options(result_ttl_ms=5_000)))
+    run(cancel(keys, "a", now_ms=NOW, options=Options(failed_ttl_ms=5_000)))
 
     for key in (keys.task("a"), keys.body("a")):
         assert 0 < server.cli("PTTL", key) <= 5_000

@@ -84,7 +84,7 @@ def test_entries_go_when_their_records_expire(run, keys, server):
     run(renew(keys, ["w1"], now_ms=NOW + 9_999, options=BRIEF))
     assert in_states(run, keys) == {"finished": 1, "failed": 1, "canceled": 1}
     run(renew(keys, ["w1"], now_ms=NOW + 10_000, options=BRIEF))
-    assert in_states(run, keys) == {"failed": 1}
+    assert in_states(run, keys) == {"failed": 1, "canceled": 1}
     run(renew(keys, ["w1"], now_ms=NOW + 20_000, options=BRIEF))
     assert in_states(run, keys) == {}
     assert not any(name.startswith(("task:", "state:", "errors:", "body:")) for name in names(server, keys))
@@ -135,7 +135,7 @@ def test_more_canceled_tasks_than_the_limit_go(run, keys):
     for id in "abcde":
         run(cancel(keys, id, now_ms=NOW))
 
-    run(renew(keys, ["w1"], now_ms=NOW, options=Options(finished_limit=2)))
+    run(renew(keys, ["w1"], now_ms=NOW, options=Options(dead_letter_limit=2)))
     assert in_states(run, keys) == {"canceled": 2}
 
 

@@ -78,7 +78,7 @@ def test_ended_tasks_are_counted_as_long_as_they_are_kept(run, keys):
         return {name.value: n for name, n in found.items() if n}
 
     assert kept(NOW + 1_000) == {"finished": 1, "failed": 1, "canceled": 1}
-    assert kept(NOW + 1_001) == {"failed": 1}
+    assert kept(NOW + 1_001) == {"failed": 1, "canceled": 1}
     assert kept(NOW + 2_001) == {}
 
 

@@ -20,11 +20,15 @@ if v[2] == 'scheduled' then
   redis.call('ZREM', fq.state_key('scheduled'), id)
   fq.settle_place(user, may)
 else
+  local removed
   if v[4] == 'c' then
     critical = redis.call('LREM', fq.lane_key(user.name, 'critical', queue), 1, id)
+    removed = critical
   else
-    redis.call('ZREM', fq.lane_key(user.name, 'normal', queue), id)
+    removed = redis.call('ZREM', fq.lane_key(user.name, 'normal', queue), id)
   end
+  -- A claim came upon it and found garbage; it is on its way to the dead letters.
+  if removed == 0 then return 'unknown' end
   fq.waits(user, queue, -1, -critical)
   fq.settle_place(user, may, queue, had)
 end

@@ -3,7 +3,7 @@
 --
 -- KEYS   base
 -- ARGV   the terms (include/terms.lua), and what the worker asks for (include/claiming.lua)
--- Reply  {"lost"}, or {"ok", "1" when others are ready still, ms until something may be due or "",
+-- Reply  {"lost"}, or {"ok", "1" when others are ready still, ms until something may be due,
 --        clock, groups joined by ":", now ms, then 7 values a task: id, name, user, queue, payload,
 --        enqueued ms, and nil or {priority, failed attempts, lost runs, due ms, earlier workers}}
 -- Holds  a task is charged to its user before it runs; the same call again gives the same tasks again

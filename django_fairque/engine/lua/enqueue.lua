@@ -56,7 +56,9 @@ for i = start, #ARGV, 3 do
     found = redis.call('EXISTS', fq.task_key(id)) == 1
   end
   if found then
-    if not twin and not same_work(id, kind, ARGV[i + 2]) then return {'conflict', id} end
+    -- Of a call that is here again, a record may have come and gone.
+    local gone = repeated and redis.call('EXISTS', fq.task_key(id)) == 0
+    if not twin and not gone and not same_work(id, kind, ARGV[i + 2]) then return {'conflict', id} end
     existing[#existing + 1] = id
     skip[i] = true
   else

@@ -15,11 +15,9 @@ local may = fq.may_run(user)
 if what == 'pause' then
   user.paused, user.dirty = '1', true
   redis.call('PERSIST', user.key)
-  redis.call('ZADD', base .. 'paused', 'NX', now_text, name)
   redis.call('ZREM', base .. 'wake', name)
 elseif what == 'resume' then
   user.paused, user.dirty = nil, user.exists
-  redis.call('ZREM', base .. 'paused', name)
   if user.exists and user.n + user.flight == 0 then fq.idle_until(user) end
 elseif what == 'override' then
   redis.call('SET', base .. 'override:' .. name, packed)

@@ -3,13 +3,13 @@
 --
 -- KEYS   base
 -- ARGV   now ms or "", lease ms, max deliveries, how many tasks at most, TTL of failed ms, how many dead
---        letters, worker or "", "turns" or "time"
+--        letters, worker or "", "turns" or "time", debt limit
 -- Reply  how many tasks were taken back
 
 --@include house
 
 local most = tonumber(ARGV[4])
-failed_ttl_ms, dead_letter_limit = tonumber(ARGV[5]), tonumber(ARGV[6])
+failed_ttl_ms, dead_letter_limit, debt_limit = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[9])
 fq.clock_load('lt', 'seq', 'tick', 'grace', 'due')
 fq.tick(tonumber(ARGV[2]))
 local worker = ARGV[7]

@@ -13,7 +13,7 @@ local function alive(state, ttl)
 end
 
 local reply = {fq.exact(now), redis.call('HGETALL', clock_key), redis.call('ZCARD', fq.state_key('scheduled')),
-  alive('finished', ARGV[2]), alive('failed', ARGV[3]), alive('canceled', ARGV[2]),
+  alive('finished', ARGV[2]), alive('failed', ARGV[3]), alive('canceled', ARGV[3]),
   redis.call('ZCARD', base .. 'users'), redis.call('ZCOUNT', base .. 'leases', fq.exact(now), '+inf')}
 local first, last = tonumber(ARGV[4]), tonumber(ARGV[5])
 for minute = first, math.min(last, first + 1440) do

@@ -23,6 +23,8 @@ class WorkerPlan:
     """The users of that group; some may still be in another, by older settings."""
     reach: tuple[str, ...] = ()
     """Groups of single users it serves: it hears their bell, though most rings are for others."""
+    is_watched: bool = False
+    """Whether others serve its users when it seems dead: then it shows more often that it lives."""
     processes: int = 1
     concurrency: int = 32
     """How many tasks a process runs at once, sync and async together."""
@@ -45,6 +47,7 @@ class WorkerPlan:
     @property
     def renew_s(self) -> float:
         """How often leases are renewed: two renewals may get lost before the tasks do."""
+        third = self.options.lease_ms / 3_000
         if self.options.fairness == "time":
-            return min(1.0, self.options.lease_ms / 3_000)  # a renewal charges for the time used so far
-        return self.options.lease_ms / 3_000
+            return min(1.0, third)  # a renewal charges for the time used so far
+        return min(1.5, third) if self.is_watched else third

@@ -18,7 +18,9 @@ class Clock:
         return self.now
 
 
-def live(seat: Seat, clock: Clock, seconds: float, code: int, *, burst: bool = False, serves: bool = False) -> float:
+def live(
+    seat: Seat, clock: Clock, seconds: float, code: int, *, burst: bool = False, serves: bool = False
+) -> float:
     """Let a process live for some time and end: how long the seat stays empty then."""
     clock.now = max(clock.now, seat.start_at)
     ours, theirs = Link.pair()

@@ -55,7 +55,7 @@ function fq.claim()
     local held = redis.call('HGETALL', fq.held_key(worker))
     for i = 1, #held, 2 do
       local parts = fq.held_parts(held[i + 1])
-      if parts.call == call then
+      if parts.user and parts.call == call then
         local n = #found_id + 1
         found_id[n], found_queue[n], found_user[n] = held[i], parts.queue, parts.user
       end
@@ -145,9 +145,7 @@ function fq.claim()
     fq.stat('started', h / 2)
     fq.count('running', h / 2)
   end
-  if turns < limit and not again then
-    local due = fq.clock_get('due')
-    reply[3] = fq.exact(due > now and due - now or 0)
-  end
+  local due = fq.clock_get('due')
+  reply[3] = fq.exact(due > now and due - now or 0)
   return reply
 end

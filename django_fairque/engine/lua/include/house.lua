@@ -6,27 +6,34 @@
 -- Take back up to `most` tasks of a worker that is dead for ever. How many were taken back.
 function fq.take_back(worker, most, max_deliveries, by_time)
   local key = fq.held_key(worker)
-  local some = redis.call('HRANDFIELD', key, most, 'WITHVALUES')
+  -- All at once where that is bounded: critical tasks go back in their order only within one call.
+  local all = redis.call('HLEN', key) <= most
+  local some = all and redis.call('HGETALL', key) or redis.call('HRANDFIELD', key, most, 'WITHVALUES')
   for i = 1, #some, 2 do
     local id, held = some[i], fq.held_parts(some[i + 1])
-    local user = fq.user_load(held.user, held.queue)
-    local may = fq.may_run(user)
-    -- Its worker's death is not the user's fault: it pays for the time that was used, no more.
-    if by_time then fq.refund(user, held.queue, held.est - (now - held.start)) end
-    fq.landed(user)
-    fq.count('running', -1)
     redis.call('HDEL', key, id)
-    fq.remember_run(id, worker, held.start)
-    redis.call('HDEL', fq.task_key(id), 'h')
-    local lost = redis.call('HINCRBY', fq.task_key(id), 'd', 1)
-    if lost >= max_deliveries then
-      fq.bury(id, 'its worker was lost ' .. fq.exact(lost) .. ' times')
-      fq.settle_place(user, may)
+    fq.count('running', -1)
+    if not held.user then
+      -- Not written by a claim. Whoever it belonged to, it must not stop the others.
+      redis.call('RPUSH', base .. 'spoiled', id .. '||')
     else
-      fq.settle_place(user, may)
-      fq.back(user, id, held.queue, held.score)
+      local user = fq.user_load(held.user, held.queue)
+      local may = fq.may_run(user)
+      -- Its worker's death is not the user's fault: it pays for the time that was used, no more.
+      if by_time then fq.refund(user, held.queue, held.est - (now - held.start)) end
+      fq.landed(user)
+      fq.remember_run(id, worker, held.start)
+      redis.call('HDEL', fq.task_key(id), 'h')
+      local lost = redis.call('HINCRBY', fq.task_key(id), 'd', 1)
+      if lost >= max_deliveries then
+        fq.bury(id, 'its worker was lost ' .. fq.exact(lost) .. ' times')
+        fq.settle_place(user, may)
+      else
+        fq.settle_place(user, may)
+        fq.back(user, id, held.queue, held.score)
+      end
+      fq.stat('recovered', 1)
     end
-    fq.stat('recovered', 1)
   end
   fq.back_in_line()
   if redis.call('EXISTS', key) == 0 then
@@ -105,7 +112,7 @@ function fq.bury_spoiled(most)
     local id, queue, user = string.match(spoiled[i], '^(.*)|([^|]*)|([^|]*)$')
     local key = fq.task_key(id)
     if redis.call('TYPE', key).ok ~= 'hash' then redis.call('DEL', key) end
-    redis.call('HSET', key, 'u', user, 'q', queue)
+    if user ~= '' then redis.call('HSET', key, 'u', user, 'q', queue) end
     fq.bury(id, 'corrupt: its record in Redis is incomplete')
   end
 end
@@ -126,7 +133,7 @@ function fq.next_due()
 end
 
 function fq.keep_house(max_deliveries, age_us, by_time)
-  local taken = fq.recover_expired(256, max_deliveries, by_time)
+  local taken = fq.recover_expired(1000, max_deliveries, by_time)
   fq.promote(256, age_us)
   fq.wake(256)
   fq.bury_spoiled(64)

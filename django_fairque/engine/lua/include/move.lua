@@ -28,7 +28,10 @@ end
 -- Another group serves the user from now on; it keeps its lead or lag over the clock.
 function fq.move_to(user, group)
   if user.group == group then return end
-  if group ~= '*' then fq.name_group(group) end
+  if group ~= '*' and fq.name_group(group) then
+    -- Who serves everybody does not listen to this group's bells yet.
+    for queue in pairs(user.queues) do fq.rung(fq.place_of(queue, '*').bell) end
+  end
   local may, from = fq.may_run(user), user.group
   -- Its tags in queues where it does not wait now are leads and lags as well.
   local fields = user.exists and redis.call('HKEYS', user.key) or {}

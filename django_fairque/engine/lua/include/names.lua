@@ -7,7 +7,7 @@
 --   ("c" critical), at due ms, a failed attempts, d runs lost with their worker, ws earlier workers.
 --   s1 is the first start, when there was more than one.
 -- user:<user> is a hash: n accepted and not started, f in flight, and for each queue n:<q> waiting, c:<q> of
---   them critical, t:<q> virtual start tag. x is there ("c" for a user with a cap) when any of these is:
+--   them critical, t:<q> virtual start tag. x is there when any of these is:
 --   pol policy (unless the default), ov override, g group (unless *), p paused, tat of the rate, est mean
 --   run ms, qs the queues it waits in (unless only `default`).
 

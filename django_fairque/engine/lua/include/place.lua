@@ -3,7 +3,7 @@
 -- Holds  a user is in the ready set of a queue exactly while it has a waiting task there, is not paused,
 --        is below its cap and within its rate; while over its rate it is in `wake` instead.
 --        The clock field w:<queue>:<group> is the sum of the weights of the users in that ready set.
--- Start-time fair queueing (Goyal, Vin, Cheng 1996) with the clock of WF2Q+ (Bennett, Zhang 1997).
+-- Start-time fair queueing (Goyal, Vin, Cheng 1996); turn.lua moves the clock.
 --@include user
 
 -- When the rate lets the next task start (GCRA, ITU-T I.371), or nil when it may start now.
@@ -22,9 +22,9 @@ end
 function fq.enter(user, queue)
   local lane, place, weight = fq.user_queue(user, queue), fq.place_of(queue, user.group), user.policy.weight
   local v = fq.clock_get(place.v)
-  lane.tag = math.max(v, math.min(lane.tag, v + debt_limit / weight))
-  user.dirty = true
-  if redis.call('ZADD', place.ready, 'NX', fq.after_ties(lane.tag), user.name) == 1 then
+  local tag = math.max(v, math.min(lane.tag, v + debt_limit / weight))
+  if redis.call('ZADD', place.ready, 'NX', fq.after_ties(tag), user.name) == 1 then
+    lane.tag, user.dirty = tag, true
     fq.clock_set(place.w, fq.clock_get(place.w) + weight)
     fq.rung(place.bell)
   end
@@ -40,8 +40,11 @@ end
 
 function fq.park(user)
   local at = fq.over_rate_until(user)
-  if at and not user.paused and next(user.waiting) then
+  local queue = next(user.waiting)
+  if at and not user.paused and queue then
     redis.call('ZADD', base .. 'wake', at, user.name)
+    -- Whoever sleeps has to learn that something is due earlier than it thinks.
+    if at < fq.clock_get('due') then fq.rung(fq.place_of(queue, user.group).bell) end
     fq.due_by(math.floor(at))
   end
 end
@@ -105,7 +108,6 @@ function fq.save_special(user, args, k)
   }
   local x
   for _, value in pairs(special) do x = x or (value and '1') end
-  if user.policy.cap > 0 then x = 'c' end
   if x then
     args[k + 1], args[k + 2] = 'x', x
     k = k + 2

@@ -1,5 +1,5 @@
 -- Take one turn from a source, and afterwards bring lanes and ready sets in line with all turns taken.
--- Used by claim.lua alone.
+-- Used by claim.lua and exchange.lua.
 --@include serve
 
 -- What was taken of one lane of one user is one table, and taken_of says whether a user had a turn.

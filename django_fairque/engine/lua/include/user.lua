@@ -3,7 +3,7 @@
 
 local users = {}
 -- Terms of the call, which each script reads from its own arguments.
-local debt_limit, failed_ttl_ms, dead_letter_limit = 64, 0, 0
+local debt_limit, failed_ttl_ms, dead_letter_limit
 local DEFAULT_POLICY = '1|0|0|1|0'
 local policies = {[DEFAULT_POLICY] = {weight = 1, cap = 0, rate = 0, burst = 1, limit = 0}}
 
@@ -76,9 +76,7 @@ function fq.user_load(name, queue)
   -- Without qs the user waits in `default` at most.
   if user.qs then
     for q in string.gmatch(user.qs, '[^:]+') do user.waiting[q] = true end
-  elseif queue ~= 'default' then
-    user.waiting.default = v[1]
-  elseif lane.n > 0 then
+  elseif v[1] and (queue == 'default' and lane or fq.user_queue(user, 'default')).n > 0 then
     user.waiting.default = true
   end
   users[name] = user
