@@ -15,9 +15,10 @@ class FairqueConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from .checks import check_backend, check_settings
+        from .checks import check_backend, check_deployment, check_settings
 
         register(check_settings, "fairque")
         register(check_backend, "fairque")
+        register(check_deployment, "fairque", deploy=True)
         # So that a worker knows every task, and the admin of a web process every name.
         autodiscover_modules("tasks")

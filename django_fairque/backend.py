@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
+from django.apps import apps
 from django.core.checks import CheckMessage, Error
 from django.utils import timezone
 
@@ -23,7 +26,7 @@ from .compat import (
 )
 from .engine import enqueue as step
 from .engine import result as reading
-from .engine.errors import Invalid, PartlyStored
+from .engine.errors import Conflict, Invalid, PartlyStored, QueueFull
 from .engine.keys import MAX_TASK_ID_BYTES, Keys, encode, encode_queue
 from .engine.retry import Retry
 from .engine.task import NewTask, Policy, Priority, TaskRecord
@@ -32,6 +35,9 @@ from .fairque_task import FairqueTask
 from .listeners import nobody_listens, only_django_listens
 from .payload import pack_call
 from .results import FairqueTaskResult, new_result, result_of
+
+SHIPMENT_BYTES = 1_000_000
+PARTITION_MARK_BYTES = len("~1023")
 
 Call = tuple[AnyTask, Sequence[Any], Mapping[str, Any]]
 
@@ -90,7 +96,7 @@ class FairqueBackend(BaseTaskBackend):
         target = self._target(task)
         packed = self._pack(target, task, args, kwargs, step.new_ids(1)[0])
         if target.waits and (aliases := open_transactions()):
-            after_commit(aliases, lambda: self._send(packed))
+            after_commit(aliases, [packed], self._send_waiting)
         else:
             self._send(packed)
         return packed[2]
@@ -98,7 +104,12 @@ class FairqueBackend(BaseTaskBackend):
     async def aenqueue(
         self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> FairqueTaskResult:
-        """Enqueue one call at once: async code has no open transactions."""
+        """Enqueue one call at once, since async code cannot wait for a commit.
+
+        Raises ``InvalidTask`` for a task that asks for it by ``enqueue_on_commit=True``; the setting
+        ``ENQUEUE_ON_COMMIT`` means blocking code only.
+        """
+        _refuse_to_wait(task)
         target = self._target(task)
         packed = self._pack(target, task, args, kwargs, step.new_ids(1)[0])
         await target.site.async_executor.run(_command([packed]))
@@ -111,23 +122,30 @@ class FairqueBackend(BaseTaskBackend):
         if not waiting:
             self._send_many(packed)
         elif not now:
-            after_commit(open_transactions(), lambda: self._send_many(packed))
+            after_commit(open_transactions(), packed, self._send_waiting)
         else:
-            after_commit(open_transactions(), lambda: self._send_many(waiting))
+            after_commit(open_transactions(), waiting, self._send_waiting)
             self._send_many(now)
         return [result for _, _, result in packed]
 
     async def aenqueue_many(self, calls: Iterable[Call]) -> list[FairqueTaskResult]:
-        """See ``enqueue_many``."""
+        """See ``enqueue_many``, and ``aenqueue`` for what differs."""
+        calls = list(calls)
+        for task, _, _ in calls:
+            _refuse_to_wait(task)
         packed, _, _ = self._pack_many(calls, look=False)
-        stored: list[str] = []
+        stored: set[str] = set()
         here = site.current()
         for chunk in _chunks(packed):
             parts = _by_partition(chunk)
             replies = await here.async_executor.run_many(
                 [_command(part) for part in parts], return_errors=True
             )
-            await self._atell(_done(parts, replies, stored, len(packed)))
+            done, failure = _done(parts, replies)
+            stored.update(result.id for result in done)
+            await self._atell(done)
+            if failure is not None:
+                raise _ended(packed, stored, failure) from failure
         return [result for _, _, result in packed]
 
     def get_result(self, result_id: str) -> FairqueTaskResult:
@@ -143,6 +161,14 @@ class FairqueBackend(BaseTaskBackend):
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         """Errors in this backend's entry of ``TASKS``."""
         found: list[CheckMessage] = list(super().check(**kwargs))
+        if not apps.is_installed("django_fairque"):
+            found.append(
+                Error(
+                    f"TASKS[{self.alias!r}] uses FairqueBackend, but django_fairque is not installed.",
+                    hint="Add 'django_fairque' to INSTALLED_APPS.",
+                    id="fairque.E011",
+                )
+            )
         for queue in self.queues:
             try:
                 encode_queue(queue)
@@ -244,11 +270,50 @@ class FairqueBackend(BaseTaskBackend):
 
     def _send_many(self, packed: list[Packed]) -> None:
         here = site.current()
-        stored: list[str] = []
+        stored: set[str] = set()
         for chunk in _chunks(packed):
             parts = _by_partition(chunk)
             replies = here.executor.run_many([_command(part) for part in parts], return_errors=True)
-            self._tell(_done(parts, replies, stored, len(packed)))
+            done, failure = _done(parts, replies)
+            stored.update(result.id for result in done)
+            self._tell(done)
+            if failure is not None:
+                raise _ended(packed, stored, failure) from failure
+
+    def _send_waiting(self, waiting: list[list[Packed]]) -> list[Exception]:
+        """Send what several calls enqueued before a commit, each in any case. What went wrong."""
+        errors: list[Exception] = []
+        for single, group in groupby(waiting, lambda packed: len(packed) == 1):
+            if single:
+                for chunk in _shipments([packed for (packed,) in group]):
+                    try:
+                        errors += self._send_singles(chunk)
+                    except Exception as error:
+                        errors.append(error)
+                continue
+            for packed in group:
+                try:
+                    self._send_many(packed)
+                except Exception as error:
+                    errors.append(error)
+        return errors
+
+    def _send_singles(self, chunk: list[Packed]) -> list[Exception]:
+        """Send calls that have nothing to do with each other: together, or if that fails one by one."""
+        executor = chunk[0][0].site.executor
+        parts = _by_partition(chunk)
+        replies = executor.run_many([_command(part) for part in parts], return_errors=True)
+        tried = list(zip(parts, replies, strict=True))
+        # These two say for certain that nothing of the part was written.
+        refused = [part for part, reply in tried if len(part) > 1 and isinstance(reply, Conflict | QueueFull)]
+        if refused:
+            tried = [(part, reply) for part, reply in tried if not any(part is one for one in refused)]
+            parts = [[one] for part in refused for one in part]
+            replies = executor.run_many([_command(part) for part in parts], return_errors=True)
+            tried += zip(parts, replies, strict=True)
+        errors = [reply for _, reply in tried if isinstance(reply, Exception)]
+        self._tell(_done([part for part, _ in tried], [reply for _, reply in tried])[0])
+        return errors
 
     def _tell(self, results: Iterable[FairqueTaskResult]) -> None:
         now, sender = timezone.now(), type(self)
@@ -256,7 +321,8 @@ class FairqueBackend(BaseTaskBackend):
         for result in results:
             object.__setattr__(result, "enqueued_at", now)
             if heard:
-                task_enqueued.send(sender, task_result=result)
+                # A receiver that raises cannot undo the enqueue; Django logs what it raised.
+                task_enqueued.send_robust(sender, task_result=result)
 
     async def _atell(self, results: Sequence[FairqueTaskResult]) -> None:
         if only_django_listens(task_enqueued):
@@ -265,16 +331,32 @@ class FairqueBackend(BaseTaskBackend):
         now, sender = timezone.now(), type(self)
         for result in results:
             object.__setattr__(result, "enqueued_at", now)
-            await task_enqueued.asend(sender, task_result=result)
+            await task_enqueued.asend_robust(sender, task_result=result)
 
     def _result(self, result_id: str, record: TaskRecord | None) -> FairqueTaskResult:
         if record is None:
-            raise TaskResultDoesNotExist(result_id)
+            raise _no_result(result_id)
         return result_of(record, self.alias)
 
 
 def _chunks(packed: list[Packed]) -> Iterable[list[Packed]]:
     return (packed[start : start + step.CHUNK] for start in range(0, len(packed), step.CHUNK))
+
+
+def _shipments(packed: list[Packed]) -> Iterable[list[Packed]]:
+    """Chunks of one site each that are no load to server and connection, however large the payloads are."""
+    chunk: list[Packed] = []
+    size = 0
+    for one in packed:
+        size += len(one[1].payload)
+        if chunk and (
+            len(chunk) == step.CHUNK or size > SHIPMENT_BYTES or one[0].site is not chunk[0][0].site
+        ):
+            yield chunk
+            chunk, size = [], len(one[1].payload)
+        chunk.append(one)
+    if chunk:
+        yield chunk
 
 
 def _by_partition(chunk: list[Packed]) -> list[list[Packed]]:
@@ -297,10 +379,8 @@ def _command(packed: list[Packed]) -> Command[step.Enqueued]:
     )
 
 
-def _done(
-    parts: list[list[Packed]], replies: list[Any], stored: list[str], total: int
-) -> list[FairqueTaskResult]:
-    """The results of what was enqueued, noted in ``stored``; or an error that tells what was."""
+def _done(parts: list[list[Packed]], replies: list[Any]) -> tuple[list[FairqueTaskResult], Exception | None]:
+    """The results of what was enqueued, and the first error."""
     done: list[FairqueTaskResult] = []
     failure: Exception | None = None
     for part, reply in zip(parts, replies, strict=True):
@@ -308,12 +388,24 @@ def _done(
             failure = failure or reply
         else:
             done += [result for _, _, result in part]
-    stored += [result.id for result in done]
-    if failure is None:
-        return done
+    return done, failure
+
+
+def _ended(packed: list[Packed], stored: set[str], failure: Exception) -> Exception:
+    """The error that tells what was enqueued before ``failure``: itself, when nothing was."""
     if not stored:
-        raise failure
-    raise PartlyStored(stored, total, failure) from failure
+        return failure
+    results = [result if result.id in stored else None for _, _, result in packed]
+    ids = [result.id for result in results if result is not None]
+    return PartlyStored(ids, len(packed), failure, results)
+
+
+def _refuse_to_wait(task: AnyTask) -> None:
+    if isinstance(task, FairqueTask) and task.enqueue_on_commit:
+        raise InvalidTask(
+            "enqueue_on_commit=True needs enqueue(), called in the thread of the transaction (by "
+            "sync_to_async): aenqueue() cannot wait for a commit. immediate=True says that it need not."
+        )
 
 
 def _differs(task: AnyTask, retry: Retry) -> bool:
@@ -324,12 +416,19 @@ def _differs(task: AnyTask, retry: Retry) -> bool:
 
 def _reading(here: site.Site, task_id: str) -> Command[TaskRecord | None]:
     try:
-        _check_task_id(task_id)
+        _check_task_id(task_id, MAX_TASK_ID_BYTES + PARTITION_MARK_BYTES)
     except Invalid:
-        raise TaskResultDoesNotExist(f"{task_id!r:.200}") from None
+        raise _no_result(task_id) from None
     return reading.read(here.space.of_task(task_id), task_id)
 
 
-def _check_task_id(task_id: Any) -> None:
+def _no_result(task_id: Any) -> TaskResultDoesNotExist:
+    return TaskResultDoesNotExist(
+        f"There is no task with the id {reprlib.repr(task_id)}: it is unknown, the transaction that "
+        "enqueues it has not committed yet, or it ended longer ago than RESULT_TTL."
+    )
+
+
+def _check_task_id(task_id: Any, limit: int = MAX_TASK_ID_BYTES) -> None:
     """Raise ``Invalid`` unless this could be an id."""
-    encode(task_id, "task_id", MAX_TASK_ID_BYTES)
+    encode(task_id, "task_id", limit)

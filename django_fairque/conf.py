@@ -14,9 +14,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from msgspec import Meta
 
+SECONDS = "a number of seconds"
+"""What the hint for a wrong value asks for, where the type alone does not tell."""
+
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(gt=0, le=10 * 365 * 86_400)]
+Seconds = Annotated[float, Meta(gt=0, le=10 * 365 * 86_400, description=SECONDS)]
 Everybody = Literal["*"]
 
 DAY = 86_400
@@ -56,7 +59,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All keys of ``FAIRQUE``, in upper case there. Times are seconds, sizes bytes."""
 
     url: str = "embedded://"
-    prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")] = "fq"
+    prefix: Annotated[
+        str,
+        Meta(pattern=r"^[A-Za-z0-9_.:-]{1,64}$", description="1 to 64 letters, digits, or any of _.:-"),
+    ] = "fq"
     partitions: Annotated[int, Meta(ge=1, le=1_024)] = 1
     users: Mapping[str, UserSettings] | Callable[[str], Any] = {}
     workers: Mapping[str, WorkerSettings] = {}
@@ -67,7 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether ``enqueue`` inside ``atomic()`` waits for the commit."""
     max_payload: Positive = 1_048_576
     max_result: Positive = 1_048_576
-    timeout: Annotated[float, Meta(gt=0, le=600)] | None = None
+    timeout: Annotated[float, Meta(gt=0, le=600, description=SECONDS)] | None = None
     """Seconds a producer waits for an answer; ``None`` for the built-in 1 s."""
 
     fairness: Literal["turns", "time"] = "turns"
@@ -76,9 +82,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     debt_limit: Annotated[float, Meta(ge=1, le=1_000_000)] = 64.0
     """How far a user may be ahead and have it held against it: in turns, or in seconds of run time."""
 
-    lease: Annotated[float, Meta(ge=1, le=86_400)] = 30.0
+    lease: Annotated[float, Meta(ge=1, le=86_400, description=SECONDS)] = 30.0
     max_deliveries: Annotated[int, Meta(ge=1, le=1_000)] = 5
-    grace: Annotated[float, Meta(ge=0, le=86_400)] = 30.0
+    grace: Annotated[float, Meta(ge=0, le=86_400, description=SECONDS)] = 30.0
     """How long a stopping worker lets its tasks go on."""
     concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 32
     processes: Annotated[int, Meta(ge=1, le=1_024)] = 1

@@ -15,6 +15,7 @@ from .compat import (
     DEFAULT_TASK_BACKEND_ALIAS,
     DEFAULT_TASK_PRIORITY,
     DEFAULT_TASK_QUEUE_NAME,
+    InvalidTask,
     Task,
     TaskContext,
     TaskResult,
@@ -90,6 +91,10 @@ class FairqueTask(_Base[P, R]):
             enqueue_on_commit = not immediate
         if isinstance(run_after, timedelta):
             run_after = timezone.now() + run_after
+        elif run_after is not None and not isinstance(run_after, datetime):
+            raise InvalidTask(
+                f"run_after must be an aware datetime or a timedelta, not {type(run_after).__name__}."
+            )
         given = {
             "priority": priority,
             "queue_name": queue_name,
@@ -127,8 +132,9 @@ class FairqueTask(_Base[P, R]):
     ) -> list[TaskResult[P, R]]:
         """Enqueue many calls in one round trip per 1,000. Each call is a tuple or a dictionary of arguments.
 
-        Nothing is written unless all calls are valid. Up to 1,000 calls are enqueued all or none; of more,
-        an error after the first thousand raises ``PartlyStored`` with the ids that are enqueued.
+        Nothing is written unless all calls are valid. Up to 1,000 calls are enqueued all or none, as far
+        as their users share a partition (with one partition, and for the calls of one user, they do).
+        Otherwise ``PartlyStored`` tells by ``results`` which calls are enqueued, should an error end it.
         """
         task = self if user_id is None else self.using(user_id=user_id)
         backend = task.get_backend()

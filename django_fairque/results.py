@@ -12,6 +12,8 @@ from django.utils import timezone
 
 from . import registry
 from .compat import AnyTask, TaskError, TaskResult, TaskResultMismatch, TaskResultStatus
+from .engine.errors import Canceled, Corrupt, FairqueError, WorkerLost
+from .engine.retry import dotted
 from .engine.task import State, TaskRecord
 from .fairque_task import FairqueTask, copy_of
 from .payload import loads, unpack_call
@@ -30,6 +32,9 @@ STATUS = {
     State.FAILED: TaskResultStatus.FAILED,
     State.CANCELED: TaskResultStatus.FAILED,
 }
+
+# How the reasons begin that the server gives when it buries a task by itself.
+_ENDINGS: dict[str, type[FairqueError]] = {"its worker was lost": WorkerLost, "corrupt": Corrupt}
 
 
 class FairqueTaskResult(_Result):
@@ -114,10 +119,15 @@ def result_of(record: TaskRecord, backend: str) -> FairqueTaskResult:
     except ValueError:
         args, kwargs = [], {}  # the worker buries it and says why
     errors = [error_of(raw) for raw in record.errors]
-    if not errors and STATUS[record.state] is TaskResultStatus.FAILED:
-        errors.append(
-            FairqueTaskError(exception_class_path="", traceback=record.reason or record.state.value)
-        )
+    if STATUS[record.state] is TaskResultStatus.FAILED:
+        ended_by = _ended_by(record)
+        if ended_by or not errors:
+            errors.append(
+                FairqueTaskError(
+                    exception_class_path=dotted(ended_by) if ended_by else "",
+                    traceback=record.reason or record.state.value,
+                )
+            )
     result = new_result(
         called(known, record, backend),
         record.id,
@@ -135,6 +145,13 @@ def result_of(record: TaskRecord, backend: str) -> FairqueTaskResult:
     if record.state is State.FINISHED and record.result is not None:
         object.__setattr__(result, "_return_value", loads(record.result))
     return result
+
+
+def _ended_by(record: TaskRecord) -> type[FairqueError] | None:
+    """What ended a task without an exception of its own."""
+    if record.state is State.CANCELED:
+        return Canceled
+    return next((kind for start, kind in _ENDINGS.items() if record.reason.startswith(start)), None)
 
 
 def called(known: AnyTask, record: TaskRecord, backend: str) -> AnyTask:

@@ -128,19 +128,6 @@ class _Attempt:
             self._ended(TaskResultStatus.FAILED)
             return Bury(describe(error), record, run_ms)
         _set(self.result, "status", TaskResultStatus.READY)
-        logger.warning(
-            "Task %s (%s) failed in attempt %d and runs again in %.1f s",
-            self.function.name,
-            self.claimed.id,
-            self.claimed.attempt,
-            delay_ms / 1_000,
-            exc_info=error,
-            extra={
-                "task_id": self.claimed.id,
-                "user_id": self.claimed.user_id,
-                "attempt": self.claimed.attempt,
-            },
-        )
         return RetryLater(delay_ms, record, run_ms)
 
     def _rule(self) -> Retry:

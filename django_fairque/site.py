@@ -29,17 +29,7 @@ class Site:
         self.space = Space(settings.prefix, settings.partitions)
         self.keys: tuple[Keys, ...] = self.space.all()
         self.users = Users(settings)
-        self.options = Options(
-            lease_ms=_ms(settings.lease),
-            max_deliveries=settings.max_deliveries,
-            fairness=settings.fairness,
-            debt_limit=settings.debt_limit,
-            priority_age_ms=_ms(settings.priority_age),
-            result_ttl_ms=_ms(settings.result_ttl),
-            failed_ttl_ms=_ms(settings.failed_ttl),
-            finished_limit=settings.finished_limit,
-            dead_letter_limit=settings.dead_letter_limit,
-        )
+        self.options = options_of(settings)
 
     @cached_property
     def executor(self) -> Executor:
@@ -71,6 +61,21 @@ class Site:
         """Close the blocking connections. The next command opens new ones."""
         if "executor" in self.__dict__:
             self.executor.close()
+
+
+def options_of(settings: conf.Settings) -> Options:
+    """How the site's queue behaves, as the steps want to know it."""
+    return Options(
+        lease_ms=_ms(settings.lease),
+        max_deliveries=settings.max_deliveries,
+        fairness=settings.fairness,
+        debt_limit=settings.debt_limit,
+        priority_age_ms=_ms(settings.priority_age),
+        result_ttl_ms=_ms(settings.result_ttl),
+        failed_ttl_ms=_ms(settings.failed_ttl),
+        finished_limit=settings.finished_limit,
+        dead_letter_limit=settings.dead_letter_limit,
+    )
 
 
 _site: Site | None = None

@@ -56,7 +56,12 @@ class Users:
 
     def _asked(self, user_id: str, ask: Callable[[str], Any]) -> Policy:
         encode(user_id)
-        answer = ask(user_id)
+        try:
+            answer = ask(user_id)
+        except Exception as error:  # the project's own function may fail in any way
+            raise ImproperlyConfigured(
+                f"FAIRQUE['USERS'] failed for user {user_id!r}: {type(error).__name__}: {error}"
+            ) from error
         if answer is None:
             return DEFAULT_POLICY
         policy, problems = policy_from(answer, f"The answer of FAIRQUE['USERS'] for {user_id!r}")

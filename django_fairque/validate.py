@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
@@ -18,10 +19,23 @@ from .engine.errors import Invalid
 from .engine.keys import EVERYBODY, encode, encode_group, encode_queue
 from .engine.task import Policy
 from .engine.wire.connect import parse
+from .wanted import accepts_list, wanted
 
 S = TypeVar("S", bound=msgspec.Struct)
 
 _RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)?\s*(s|m|h|d)\s*")
+_RATE_HINT = "Write '100/m', '5/s', '1000/h', '10/d' or '100/30s'."
+_SERVER = re.compile(r"(localhost|[A-Za-z0-9.-]+:\d{1,5})(/\d{1,3})?")
+# Names that are meant often, and that do not look like the right one.
+_MEANT = {
+    "users": "assigned_users",
+    "user": "assigned_users",
+    "user_ids": "assigned_users",
+    "queue": "queues",
+    "steal": "steal_targets",
+    "concurrency": "max_concurrency",
+    "backlog": "max_backlog",
+}
 _PERIOD_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -50,7 +64,11 @@ def read(raw: Any) -> tuple[Settings, list[Problem]]:
             address = parse(values["url"])
         except Invalid as error:
             problems.append(
-                Problem("fairque.E003", f"FAIRQUE[{error}", "See the reference of settings for URLs.")
+                Problem(
+                    "fairque.E003",
+                    f"FAIRQUE['URL'] {str(error).removeprefix('URL: ')}",
+                    _url_hint(values["url"]),
+                )
             )
             del values["url"]
         else:
@@ -121,17 +139,37 @@ def _fields(
     values: dict[str, Any] = {}
     for key, value in raw.items():
         if key not in known:
-            close = difflib.get_close_matches(str(key).upper(), [k.upper() for k in known], n=1, cutoff=0.5)
-            like = next((k for k in known if close and k.upper() == close[0]), None)
+            like = _meant(key, known)
             hint = f"Did you mean {like!r}?" if like else f"Known are: {', '.join(sorted(known))}."
             problems.append(Problem(ids.unknown, f"{where} has an unknown key {_short(key)}.", hint))
             continue
         try:
             values[known[key]] = msgspec.convert(value, hints[known[key]])
-        except msgspec.ValidationError as error:
-            text = str(error).removesuffix(".")
-            problems.append(Problem(ids.value, f"{where}[{key!r}] is {_short(value)}.", f"{text}."))
+        except msgspec.ValidationError:
+            hint = _value_hint(hints[known[key]], value)
+            problems.append(Problem(ids.value, f"{where}[{key!r}] is {_short(value)}.", hint))
     return values
+
+
+def _meant(key: Any, known: Mapping[str, str]) -> str | None:
+    if key in _MEANT and _MEANT[key] in known:
+        return _MEANT[key]
+    close = difflib.get_close_matches(str(key).upper(), [k.upper() for k in known], n=1, cutoff=0.5)
+    return next((k for k in known if close and k.upper() == close[0]), None)
+
+
+def _value_hint(kind: Any, value: Any) -> str:
+    if isinstance(value, str) and value and accepts_list(kind):
+        other = ', or "*"' if "'*'" in wanted(kind) else ""
+        return f"Write a list: [{json.dumps(value[:40], ensure_ascii=False)}]{other}."
+    return f"Write {wanted(kind)}."
+
+
+def _url_hint(url: str) -> str:
+    # Nothing else is repeated: it may hold a password.
+    if _SERVER.fullmatch(url):
+        return f"Write 'redis://{url if '/' in url else url + '/0'}'."
+    return "See the reference of settings for URLs."
 
 
 def _users(raw: Any, problems: list[Problem]) -> Any:
@@ -168,18 +206,16 @@ def _users(raw: Any, problems: list[Problem]) -> Any:
 
 def _user(raw: Any, where: str, problems: list[Problem]) -> UserSettings:
     ids = Ids(unknown="fairque.E004", value="fairque.E004")
+    rate = raw.get("rate") if isinstance(raw, Mapping) else None
+    if rate is not None and not isinstance(rate, str):
+        problems.append(Problem("fairque.E005", f"{where}['rate'] is {_short(rate)}.", _RATE_HINT))
+        raw = {key: value for key, value in raw.items() if key != "rate"}
     values = _struct(UserSettings, raw, where, ids, problems)
     if values.get("rate"):
         try:
             rate_interval_ms(values["rate"])
         except Invalid as error:
-            problems.append(
-                Problem(
-                    "fairque.E005",
-                    f"{where}: {error}",
-                    "Write '100/m', '5/s', '1000/h', '10/d' or '100/30s'.",
-                )
-            )
+            problems.append(Problem("fairque.E005", f"{where}: {error}", _RATE_HINT))
             del values["rate"]
     return UserSettings(**values)
 

@@ -12,12 +12,13 @@ from typing import Literal
 from django.core.management.base import CommandError
 
 from ..conf import Settings, WorkerSettings
+from ..declared import declared_queues
 from ..engine import workers
 from ..engine.errors import Invalid
 from ..engine.keys import EVERYBODY, Space
-from ..engine.options import Options
 from ..engine.serve import Everyone, Group, Serve, Target, User
 from ..engine.work.plan import WorkerPlan
+from ..site import options_of
 from ..users import Users
 
 Names = tuple[str, ...] | Literal["*"]
@@ -77,6 +78,7 @@ def plan_of(settings: Settings, users: Users, wishes: Wishes) -> WorkerPlan:
         group=group,
         assigned=tuple(assigned) if group else (),
         reach=tuple(sorted({users.group_of(user_id) for user_id in single})),
+        is_watched=bool(settings.workers),
         processes=wishes.processes or mine.processes or settings.processes,
         concurrency=concurrency,
         burst=wishes.burst,
@@ -87,19 +89,18 @@ def plan_of(settings: Settings, users: Users, wishes: Wishes) -> WorkerPlan:
     )
 
 
-def options_of(settings: Settings) -> Options:
-    """How the site's queue behaves, as the steps want to know it."""
-    return Options(
-        lease_ms=round(settings.lease * 1_000),
-        max_deliveries=settings.max_deliveries,
-        fairness=settings.fairness,
-        debt_limit=settings.debt_limit,
-        priority_age_ms=round(settings.priority_age * 1_000),
-        result_ttl_ms=round(settings.result_ttl * 1_000),
-        failed_ttl_ms=round(settings.failed_ttl * 1_000),
-        finished_limit=settings.finished_limit,
-        dead_letter_limit=settings.dead_letter_limit,
-    )
+def refuse_undeclared(queues: Iterable[str]) -> None:
+    """Raise ``CommandError`` for a queue that no backend enqueues to: nothing would ever come from it."""
+    declared = declared_queues()
+    if declared is None:
+        return
+    for queue in queues:
+        if queue not in declared:
+            like = difflib.get_close_matches(queue, declared, 1)
+            hint = f" Did you mean {like[0]!r}?" if like else ""
+            raise CommandError(
+                f"No backend in TASKS has a queue {queue!r}.{hint} They have: {', '.join(sorted(declared))}."
+            )
 
 
 def in_words(plan: WorkerPlan) -> str:

@@ -113,9 +113,13 @@ def test_a_bulk_of_several_chunks_says_what_was_stored_when_it_ends_early() -> N
 
 
 def test_a_bulk_whose_first_chunk_is_refused_stores_nothing(size) -> None:
-    with settings_with(USERS={"acme": {"max_backlog": 10}}), pytest.raises(QueueFull):
+    with settings_with(USERS={"acme": {"max_backlog": 10}}), pytest.raises(QueueFull) as caught:
         tasks.add.enqueue_many([(number,) for number in range(11)], user_id="acme")
 
+    assert str(caught.value) == (
+        "User 'acme' has 0 waiting tasks of the 10 it may have, and the call would pass that; "
+        "nothing was enqueued."
+    )
     assert size() == 0
 
 
@@ -196,7 +200,7 @@ def test_a_task_validated_under_other_settings_is_validated_again_at_enqueue() -
 
 def test_an_unknown_id_has_no_result() -> None:
     for unknown in ("nothing", "", "x" * 300, "\ud800", "a~99"):
-        with pytest.raises(TaskResultDoesNotExist):
+        with pytest.raises(TaskResultDoesNotExist, match=r"unknown, .* not committed yet, or .* RESULT_TTL"):
             tasks.add.get_result(unknown)
 
 

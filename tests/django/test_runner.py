@@ -19,7 +19,10 @@ from django.utils import timezone, translation
 
 from django_fairque.backend import FairqueBackend
 from django_fairque.compat import TaskResultStatus, task_finished, task_started
-from django_fairque.engine.task import Bury, Claimed, Finish, Retry
+from django_fairque.engine import errors
+from django_fairque.engine.task import Bury, Claimed, Finish, Retry, State, TaskRecord
+from django_fairque.engine.work import report
+from django_fairque.results import result_of
 from django_fairque.runner import DjangoRunner
 from tests.app import tasks
 from tests.app.models import Note
@@ -104,6 +107,44 @@ def test_an_error_of_a_class_nobody_loaded_is_not_imported() -> None:
         _ = FairqueTaskError(exception_class_path="os.path.join", traceback="").exception_class
 
 
+def buried(reason: str, *, canceled: bool = False, errors: tuple[bytes, ...] = ()) -> TaskRecord:
+    return TaskRecord(
+        id="id",
+        state=State.CANCELED if canceled else State.FAILED,
+        name=tasks.add.module_path,
+        user_id="acme",
+        queue="default",
+        priority=0,
+        payload=b"[[1],{}]",
+        attempts=1,
+        lost=3,
+        enqueued_ms=1_800_000_000_000,
+        run_at_ms=None,
+        first_started_ms=None,
+        started_ms=None,
+        finished_ms=1_800_000_001_000,
+        result=None,
+        reason=reason,
+        errors=errors,
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "kind"),
+    [
+        (buried("its worker was lost 3 times"), errors.WorkerLost),
+        (buried("its worker was lost 3 times", errors=(b"of an earlier attempt",)), errors.WorkerLost),
+        (buried("corrupt: its record in Redis is incomplete"), errors.Corrupt),
+        (buried("", canceled=True), errors.Canceled),
+    ],
+)
+def test_a_task_that_no_exception_ended_has_a_class_nevertheless(
+    record: TaskRecord, kind: type[Exception]
+) -> None:
+    error = result_of(record, "default").errors[-1]
+    assert error.exception_class is kind and error.traceback == (record.reason or "canceled")
+
+
 @pytest.mark.parametrize("task", [tasks.unprintable, tasks.surrogate, tasks.leave, tasks.aleave])
 def test_whatever_a_task_raises_ends_one_attempt(runner: DjangoRunner, task: Any) -> None:
     outcome = ran(runner, task)
@@ -180,7 +221,9 @@ def test_the_end_of_a_failed_task_is_told_while_its_error_is_at_hand(runner: Dja
     assert heard == [(TaskResultStatus.FAILED, 1, "gone wrong")]
 
 
-def test_a_retry_is_logged_and_is_not_the_end(runner: DjangoRunner, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_retry_is_not_the_end_and_its_one_line_is_the_worker_s(
+    runner: DjangoRunner, caplog: pytest.LogCaptureFixture
+) -> None:
     heard = []
     with (
         listening(task_finished, to=lambda **about: heard.append(about)),
@@ -188,9 +231,23 @@ def test_a_retry_is_logged_and_is_not_the_end(runner: DjangoRunner, caplog: pyte
     ):
         outcome = ran(runner, tasks.for_acme)
     assert isinstance(outcome, Retry) and heard == []
-    (record,) = [record for record in caplog.records if record.name == "django_fairque"]
-    assert "runs again in 5.0 s" in record.message
-    assert record.__dict__["user_id"] == "acme" and record.__dict__["task_id"] == "id" and record.exc_info
+    assert not caplog.records
+
+    with caplog.at_level(logging.WARNING, "django_fairque"):
+        report.ended(claimed(tasks.for_acme), outcome, "worker")
+    (record,) = caplog.records
+    assert record.message.endswith("failed in attempt 1 and is tried again in 5.0 s: ValueError: not yet")
+    assert record.__dict__["user_id"] == "acme" and record.__dict__["task_id"] == "id"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(b"first\nlast \xff\n", "last \ufffd"), (b"[1]", "[1]"), (b"", "no reason given")]
+)
+def test_an_error_that_is_no_record_is_told_by_its_last_line(
+    caplog: pytest.LogCaptureFixture, error: bytes, told: str
+) -> None:
+    report.ended(claimed(tasks.add), Retry(5_000, error), "worker")
+    assert caplog.messages[0].endswith(f": {told}")
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])

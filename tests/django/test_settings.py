@@ -28,15 +28,16 @@ WRONG = [
     ("unknown key", {"URLS": "redis://"}, "E001", "'URL'"),
     ("lower case", {"prefix": "x"}, "E001", "'PREFIX'"),
     ("nothing like it", {"zzzzzzzz": 1}, "E001", "Known are"),
-    ("no number", {"PARTITIONS": "8"}, "E002", "int"),
-    ("a truth for a number", {"LEASE": True}, "E002", "float"),
-    ("too many partitions", {"PARTITIONS": 1_025}, "E002", "1024"),
-    ("zero seconds", {"RESULT_TTL": 0}, "E002", "> 0"),
-    ("bad prefix", {"PREFIX": "a{b}"}, "E002", "matching"),
-    ("no such fairness", {"FAIRNESS": "nice"}, "E002", "nice"),
-    ("empty default user", {"DEFAULT_USER": ""}, "E002", "length"),
+    ("no number", {"PARTITIONS": "8"}, "E002", "Write a whole number between 1 and 1,024."),
+    ("a truth for a number", {"LEASE": True}, "E002", "Write a number of seconds between 1 and 86,400."),
+    ("too many partitions", {"PARTITIONS": 1_025}, "E002", "1,024"),
+    ("zero seconds", {"RESULT_TTL": 0}, "E002", "Write a number of seconds above 0 and at most"),
+    ("bad prefix", {"PREFIX": "a{b}"}, "E002", "1 to 64 letters, digits, or any of _.:-"),
+    ("no such fairness", {"FAIRNESS": "nice"}, "E002", "Write one of 'turns', 'time'."),
+    ("empty default user", {"DEFAULT_USER": ""}, "E002", "a string that is not empty"),
     ("default user too long", {"DEFAULT_USER": "x" * 600}, "E002", "512"),
-    ("no scheme", {"URL": "localhost:6379"}, "E003", "redis://"),
+    ("no scheme", {"URL": "localhost:6379"}, "E003", "FAIRQUE['URL'] must begin with"),
+    ("a server alone", {"URL": "localhost:6379"}, "E003", "Write 'redis://localhost:6379/0'."),
     ("a port that is none", {"URL": "redis://h:99999/0"}, "E003", "port"),
     ("users of no kind", {"USERS": 7}, "E006", "function"),
     ("no such function", {"USERS": "tests.nowhere.policy"}, "E006", "ModuleNotFoundError"),
@@ -45,14 +46,27 @@ WRONG = [
     ("user id of no kind", {"USERS": {7: {}}}, "E004", "string"),
     ("misspelt", {"USERS": {"acme": {"wieght": 3}}}, "E004", "'weight'"),
     ("negative weight", {"USERS": {"acme": {"weight": -1}}}, "E004", "0.001"),
-    ("no concurrency", {"USERS": {"acme": {"max_concurrency": 0}}}, "E004", ">= 1"),
+    (
+        "no concurrency",
+        {"USERS": {"acme": {"max_concurrency": 0}}},
+        "E004",
+        "number of at least 1, or None",
+    ),
     ("unreadable rate", {"USERS": {"acme": {"rate": "fast"}}}, "E005", "100/m"),
+    ("a number for a rate", {"USERS": {"acme": {"rate": 100}}}, "E005", "'100/m'"),
     ("no rate at all", {"USERS": {"acme": {"rate": "0/m"}}}, "E005", "100/m"),
     ("workers of no kind", {"WORKERS": []}, "E007", "dictionary"),
     ("worker named everybody", {"WORKERS": {"*": {}}}, "E007", "'*'"),
     ("misspelt target", {"WORKERS": {"w": {"steal": ["a"]}}}, "E007", "steal_targets"),
-    ("users not in a list", {"WORKERS": {"w": {"assigned_users": "acme"}}}, "E007", "acme"),
-    ("no queue", {"WORKERS": {"w": {"queues": []}}}, "E007", "length"),
+    (
+        "users not in a list",
+        {"WORKERS": {"w": {"assigned_users": "acme"}}},
+        "E007",
+        'list: ["acme"], or "*".',
+    ),
+    ("queues not in a list", {"WORKERS": {"w": {"queues": "mail"}}}, "E007", 'Write a list: ["mail"].'),
+    ("users of a worker", {"WORKERS": {"w": {"users": ["acme"]}}}, "E007", "Did you mean 'assigned_users'?"),
+    ("no queue", {"WORKERS": {"w": {"queues": []}}}, "E007", "a list of strings that is not empty"),
     ("empty queue", {"WORKERS": {"w": {"queues": [""]}}}, "E007", "empty"),
     (
         "two owners",
@@ -88,8 +102,9 @@ def test_every_mistake_is_told_at_once_and_the_rest_is_used() -> None:
 
 
 def test_a_url_s_secret_is_not_told() -> None:
-    _, problems = read({"URL": "redis://me:secret@h:port/0"})
-    assert problems and not any("secret" in f"{p.text} {p.hint}" for p in problems)
+    for url in ("redis://me:secret@h:port/0", "me:secret@h:6379", "secret", ":secret@h"):
+        _, problems = read({"URL": url})
+        assert problems and not any("secret" in f"{p.text} {p.hint}" for p in problems)
 
 
 def test_a_long_value_is_not_repeated() -> None:
@@ -142,6 +157,16 @@ def test_a_function_says_how_users_are_served(users: Any) -> None:
     assert Users(found).policy_of("nobody") == Policy()
     with pytest.raises(ImproperlyConfigured, match="'bad'"):
         Users(found).policy_of("bad")
+
+
+def test_a_function_that_fails_is_named_with_the_user() -> None:
+    def fails(user_id: str) -> None:
+        raise KeyError("plan")
+
+    users = Users(conf.Settings(users=fails))
+    with pytest.raises(ImproperlyConfigured, match=r"FAIRQUE\['USERS'\] failed for user 'acme'") as caught:
+        users.policy_of("acme")
+    assert isinstance(caught.value.__cause__, KeyError)
 
 
 def test_a_function_s_answer_is_kept_for_a_while() -> None:

@@ -85,6 +85,7 @@ def test_immediate_is_short_for_not_waiting_for_the_commit() -> None:
         ({"task_id": ""}, "task_id: must not be empty"),
         ({"task_id": "x" * 300}, "task_id: is 300 bytes long"),
         ({"retry": 3}, "retry: must be made by"),
+        ({"run_after": 5}, "run_after must be an aware datetime or a timedelta, not int"),
     ],
 )
 def test_a_copy_with_a_bad_choice_is_refused(changes: dict, told: str) -> None:

@@ -39,7 +39,7 @@ def test_without_a_name_it_is_at_home_with_those_who_have_no_worker() -> None:
 
     assert made.serve == Serve(("default",), (Group("*"),), (Everyone(),))
     assert (made.processes, made.concurrency, made.grace_s) == (1, 5, 12)
-    assert (made.options.lease_ms, made.renew_s) == (9_000, 3.0)
+    assert (made.options.lease_ms, made.renew_s) == (9_000, 1.5)
     assert "serves everybody without a worker, then everybody in queue default" in in_words(made)
 
 
@@ -75,6 +75,12 @@ def test_the_command_line_wins() -> None:
 
 def test_users_alone_are_served_and_nobody_else() -> None:
     assert plan(users=("acme",)).serve == Serve(("default",), (User("acme"),), ())
+
+
+def test_leases_are_renewed_three_times_in_their_time_where_nobody_watches() -> None:
+    with override_settings(FAIRQUE={"LEASE": 9}):
+        settings = conf.current()
+        assert plan_of(settings, Users(settings), Wishes()).renew_s == 3.0
 
 
 def test_leases_are_renewed_every_second_where_time_is_shared() -> None:

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from django.conf import settings as django_settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 from django.utils import autoreload
 
@@ -20,7 +20,7 @@ from ...engine.work.link import Link
 from ...engine.work.plan import WorkerPlan
 from ...engine.work.supervisor import Ended, Supervisor
 from ..code import Code
-from ..serving import Names, Wishes, in_words, plan_of
+from ..serving import Names, Wishes, in_words, plan_of, refuse_undeclared
 
 LEVELS = {0: logging.WARNING, 1: logging.INFO}
 
@@ -64,6 +64,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **given: Any) -> None:
         here = site.current()
         wishes = Wishes(**{field: given[field] for field in Wishes.__dataclass_fields__})
+        if given["name"] and given["users"] is not None:
+            raise CommandError(
+                f"NAME and --users exclude each other: {given['name']} has users of its own. "
+                "Leave one of them out."
+            )
+        refuse_undeclared(given["queues"] or ())
         plan = plan_of(here.settings, here.users, wishes)
         _log_somewhere(given["verbosity"])
         executor = Executor(here.settings.url, **here.connection("worker"))
@@ -104,14 +110,20 @@ def _log_somewhere(verbosity: int) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a whole number") from None
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return number
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a number of seconds") from None
     if not 0 <= seconds <= 86_400:
         raise argparse.ArgumentTypeError("must be between 0 and 86400 seconds")
     return seconds
