@@ -43,10 +43,10 @@ def after_commit(aliases: list[str], item: Any, send: Send) -> None:
     for alias in aliases:
         hooks = connections[alias].run_on_commit
         before = next((hook[1] for hook in reversed(hooks) if isinstance(hook[1], _Callback)), None)
-        if before is not None and before is hooks[-1][1] and len(aliases) == 1:
+        here = set(connections[alias].savepoint_ids)
+        if before is not None and hooks[-1][1] is before and hooks[-1][0] == here:
             # Side by side, in the same savepoints: whatever becomes of the one becomes of the other.
-            if hooks[-1][0] == set(connections[alias].savepoint_ids):
-                before.waiting.take_along(waiting)
+            before.waiting.take_along(waiting)
         turn = _Transaction() if before is None else before.transaction
         transaction.on_commit(_Callback(alias, waiting, turn), using=alias)
 
@@ -62,12 +62,13 @@ class _Waiting:
         self.sent, self.place, self.batch = False, 0, [self]
 
     def take_along(self, other: _Waiting) -> None:
-        if self.shares and not self.sent and self.send == other.send:
+        # With several databases each has savepoints of its own.
+        if self.shares and other.shares and not self.sent and self.send == other.send:
             other.batch, other.place = self.batch, len(self.batch)
             self.batch.append(other)
 
     def committed(self, alias: str) -> list[Exception]:
-        """Send, if this was the last transaction. Those that wait behind go along, those before had their turn."""
+        """Send, if this was the last transaction: this and those behind it. What went wrong."""
         self.aliases.discard(alias)
         if self.aliases or self.sent:
             return []

@@ -66,8 +66,7 @@ else:
         except ImportError:
             raise ImproperlyConfigured(
                 "This Django has no Tasks API of its own (that begins with Django 6.0). Install the "
-                "backport with: pip install 'django-fairque[tasks-backport]', and add 'django_tasks' "
-                "to INSTALLED_APPS."
+                "backport with: pip install 'django-fairque[tasks-backport]'."
             ) from None
         from django_tasks.backends.base import BaseTaskBackend
         from django_tasks.base import (

@@ -122,16 +122,23 @@ def test_a_bulk_of_several_chunks_in_a_transaction_tells_what_is_stored() -> Non
     assert caught.value.results == [*results[:1_000], *[None] * 1_000]
 
 
-@both
-def test_calls_side_by_side_are_sent_in_one_round_trip(monkeypatch: pytest.MonkeyPatch) -> None:
-    executor, sent = current().executor, []
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many commands each round trip had."""
+    executor = current().executor
+    trips: list[int] = []
     run_many = executor.run_many
 
     def counting(commands: Any, **options: Any) -> Any:
-        sent.append(len(commands))
+        trips.append(len(commands))
         return run_many(commands, **options)
 
     monkeypatch.setattr(executor, "run_many", counting)
+    return trips
+
+
+@both
+def test_calls_side_by_side_are_sent_in_one_round_trip(sent: list[int]) -> None:
     with transaction.atomic():
         results = [enqueue(f"user {number % 3}") for number in range(200)]
     assert sent == [1]
@@ -160,10 +167,11 @@ def test_another_callback_s_error_comes_after_what_was_sent_before() -> None:
 
 
 @both
-def test_large_payloads_do_not_travel_in_one_piece() -> None:
+def test_large_payloads_do_not_travel_in_one_piece(sent: list[int]) -> None:
     with transaction.atomic():
         results = [tasks.echo.enqueue("x" * 400_000) for _ in range(4)]
     assert [len(tasks.echo.get_result(result.id).args[0]) for result in results] == [400_000] * 4
+    assert sent == [1, 1]
 
 
 @both
