@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -13,7 +11,7 @@ from django.apps import apps
 from django.core.checks import CheckMessage, Error
 from django.utils import timezone
 
-from . import registry, site
+from . import registry, shipping, site
 from .commit import after_commit, open_transactions
 from .compat import (
     TASK_MAX_PRIORITY,
@@ -26,8 +24,8 @@ from .compat import (
 )
 from .engine import enqueue as step
 from .engine import result as reading
-from .engine.errors import Conflict, Invalid, PartlyStored, QueueFull
-from .engine.keys import MAX_TASK_ID_BYTES, Keys, encode, encode_queue
+from .engine.errors import Conflict, Invalid, QueueFull
+from .engine.keys import MAX_TASK_ID_BYTES, encode, encode_queue
 from .engine.retry import Retry
 from .engine.task import NewTask, Policy, Priority, TaskRecord
 from .engine.wire.command import Command
@@ -36,31 +34,9 @@ from .listeners import nobody_listens, only_django_listens
 from .payload import pack_call
 from .results import FairqueTaskResult, new_result, result_of
 
-SHIPMENT_BYTES = 1_000_000
 PARTITION_MARK_BYTES = len("~1023")
 
 Call = tuple[AnyTask, Sequence[Any], Mapping[str, Any]]
-
-
-@dataclass(slots=True)
-class _Target:
-    """What all calls of one task have in common: worked out once, used as long as the settings hold."""
-
-    site: site.Site
-    keys: Keys
-    name: str
-    user_id: str
-    group: str
-    queue: str
-    priority: int
-    run_at_ms: int | None
-    options: dict[str, Any] | None
-    limit: int
-    given: str | None
-    waits: bool
-
-
-Packed = tuple[_Target, NewTask, FairqueTaskResult]
 
 
 class FairqueBackend(BaseTaskBackend):
@@ -112,7 +88,7 @@ class FairqueBackend(BaseTaskBackend):
         _refuse_to_wait(task)
         target = self._target(task)
         packed = self._pack(target, task, args, kwargs, step.new_ids(1)[0])
-        await target.site.async_executor.run(_command([packed]))
+        await target.site.async_executor.run(shipping.command([packed]))
         await self._atell([packed[2]])
         return packed[2]
 
@@ -136,16 +112,16 @@ class FairqueBackend(BaseTaskBackend):
         packed, _, _ = self._pack_many(calls, look=False)
         stored: set[str] = set()
         here = site.current()
-        for chunk in _chunks(packed):
-            parts = _by_partition(chunk)
+        for chunk in shipping.chunks(packed):
+            parts = shipping.by_partition(chunk)
             replies = await here.async_executor.run_many(
-                [_command(part) for part in parts], return_errors=True
+                [shipping.command(part) for part in parts], return_errors=True
             )
-            done, failure = _done(parts, replies)
+            done, failure = shipping.done(parts, replies)
             stored.update(result.id for result in done)
             await self._atell(done)
             if failure is not None:
-                raise _ended(packed, stored, failure) from failure
+                raise shipping.ended(packed, stored, failure) from failure
         return [result for _, _, result in packed]
 
     def get_result(self, result_id: str) -> FairqueTaskResult:
@@ -182,7 +158,7 @@ class FairqueBackend(BaseTaskBackend):
                 )
         return found
 
-    def _target(self, task: AnyTask) -> _Target:
+    def _target(self, task: AnyTask) -> shipping.Target:
         here = site.current()
         if isinstance(task, FairqueTask):
             kept = task.__dict__.get("_target")
@@ -204,7 +180,7 @@ class FairqueBackend(BaseTaskBackend):
         retry, waits, given = mine.get("retry"), mine.get("enqueue_on_commit"), mine.get("task_id")
         options = {"retry": retry.packed()} if retry is not None and _differs(task, retry) else None
         priority = task.priority if isinstance(task.priority, Priority) else int(task.priority)
-        target = _Target(
+        target = shipping.Target(
             site=here,
             keys=here.keys[here.space.partition_of(user_id)],
             name=task.module_path,
@@ -224,8 +200,13 @@ class FairqueBackend(BaseTaskBackend):
         return target
 
     def _pack(
-        self, target: _Target, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any], drawn: str
-    ) -> Packed:
+        self,
+        target: shipping.Target,
+        task: AnyTask,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        drawn: str,
+    ) -> shipping.Packed:
         payload, seen_args, seen_kwargs = pack_call(target.name, args, kwargs, target.options, target.limit)
         here = target.site
         task_id = target.given
@@ -247,15 +228,15 @@ class FairqueBackend(BaseTaskBackend):
 
     def _pack_many(
         self, calls: Iterable[Call], *, look: bool = True
-    ) -> tuple[list[Packed], list[Packed], list[Packed]]:
+    ) -> tuple[list[shipping.Packed], list[shipping.Packed], list[shipping.Packed]]:
         """All calls; those to send now; those to send after the commit."""
         calls = list(calls)
         if not calls:
             return [], [], []
         inside = bool(look and open_transactions())
-        packed: list[Packed] = []
-        now: list[Packed] = []
-        waiting: list[Packed] = []
+        packed: list[shipping.Packed] = []
+        now: list[shipping.Packed] = []
+        waiting: list[shipping.Packed] = []
         for (task, args, kwargs), drawn in zip(calls, step.new_ids(len(calls)), strict=True):
             target = self._target(task)
             one = self._pack(target, task, args, kwargs, drawn)
@@ -264,28 +245,28 @@ class FairqueBackend(BaseTaskBackend):
                 (waiting if target.waits else now).append(one)
         return packed, now, waiting
 
-    def _send(self, packed: Packed) -> None:
-        packed[0].site.executor.run(_command([packed]))
+    def _send(self, packed: shipping.Packed) -> None:
+        packed[0].site.executor.run(shipping.command([packed]))
         self._tell([packed[2]])
 
-    def _send_many(self, packed: list[Packed]) -> None:
+    def _send_many(self, packed: list[shipping.Packed]) -> None:
         here = site.current()
         stored: set[str] = set()
-        for chunk in _chunks(packed):
-            parts = _by_partition(chunk)
-            replies = here.executor.run_many([_command(part) for part in parts], return_errors=True)
-            done, failure = _done(parts, replies)
+        for chunk in shipping.chunks(packed):
+            parts = shipping.by_partition(chunk)
+            replies = here.executor.run_many([shipping.command(part) for part in parts], return_errors=True)
+            done, failure = shipping.done(parts, replies)
             stored.update(result.id for result in done)
             self._tell(done)
             if failure is not None:
-                raise _ended(packed, stored, failure) from failure
+                raise shipping.ended(packed, stored, failure) from failure
 
-    def _send_waiting(self, waiting: list[list[Packed]]) -> list[Exception]:
+    def _send_waiting(self, waiting: list[list[shipping.Packed]]) -> list[Exception]:
         """Send what several calls enqueued before a commit, each in any case. What went wrong."""
         errors: list[Exception] = []
         for single, group in groupby(waiting, lambda packed: len(packed) == 1):
             if single:
-                for chunk in _shipments([packed for (packed,) in group]):
+                for chunk in shipping.shipments([packed for (packed,) in group]):
                     try:
                         errors += self._send_singles(chunk)
                     except Exception as error:
@@ -298,21 +279,21 @@ class FairqueBackend(BaseTaskBackend):
                     errors.append(error)
         return errors
 
-    def _send_singles(self, chunk: list[Packed]) -> list[Exception]:
+    def _send_singles(self, chunk: list[shipping.Packed]) -> list[Exception]:
         """Send calls that have nothing to do with each other: together, or if that fails one by one."""
         executor = chunk[0][0].site.executor
-        parts = _by_partition(chunk)
-        replies = executor.run_many([_command(part) for part in parts], return_errors=True)
+        parts = shipping.by_partition(chunk)
+        replies = executor.run_many([shipping.command(part) for part in parts], return_errors=True)
         tried = list(zip(parts, replies, strict=True))
         # These two say for certain that nothing of the part was written.
         refused = [part for part, reply in tried if len(part) > 1 and isinstance(reply, Conflict | QueueFull)]
         if refused:
             tried = [(part, reply) for part, reply in tried if not any(part is one for one in refused)]
             parts = [[one] for part in refused for one in part]
-            replies = executor.run_many([_command(part) for part in parts], return_errors=True)
+            replies = executor.run_many([shipping.command(part) for part in parts], return_errors=True)
             tried += zip(parts, replies, strict=True)
         errors = [reply for _, reply in tried if isinstance(reply, Exception)]
-        self._tell(_done([part for part, _ in tried], [reply for _, reply in tried])[0])
+        self._tell(shipping.done([part for part, _ in tried], [reply for _, reply in tried])[0])
         return errors
 
     def _tell(self, results: Iterable[FairqueTaskResult]) -> None:
@@ -337,67 +318,6 @@ class FairqueBackend(BaseTaskBackend):
         if record is None:
             raise _no_result(result_id)
         return result_of(record, self.alias)
-
-
-def _chunks(packed: list[Packed]) -> Iterable[list[Packed]]:
-    return (packed[start : start + step.CHUNK] for start in range(0, len(packed), step.CHUNK))
-
-
-def _shipments(packed: list[Packed]) -> Iterable[list[Packed]]:
-    """Chunks of one site each that are no load to server and connection, however large the payloads are."""
-    chunk: list[Packed] = []
-    size = 0
-    for one in packed:
-        size += len(one[1].payload)
-        if chunk and (
-            len(chunk) == step.CHUNK or size > SHIPMENT_BYTES or one[0].site is not chunk[0][0].site
-        ):
-            yield chunk
-            chunk, size = [], len(one[1].payload)
-        chunk.append(one)
-    if chunk:
-        yield chunk
-
-
-def _by_partition(chunk: list[Packed]) -> list[list[Packed]]:
-    if chunk[0][0].site.space.partitions == 1:
-        return [chunk]
-    parts: defaultdict[int, list[Packed]] = defaultdict(list)
-    for one in chunk:
-        parts[one[0].keys.partition].append(one)
-    return list(parts.values())
-
-
-def _command(packed: list[Packed]) -> Command[step.Enqueued]:
-    """One call for tasks of the same partition."""
-    first = packed[0][0]
-    return step.enqueue(
-        first.keys,
-        [new for _, new, _ in packed],
-        given=any(target.given is not None for target, _, _ in packed),
-        options=first.site.options,
-    )
-
-
-def _done(parts: list[list[Packed]], replies: list[Any]) -> tuple[list[FairqueTaskResult], Exception | None]:
-    """The results of what was enqueued, and the first error."""
-    done: list[FairqueTaskResult] = []
-    failure: Exception | None = None
-    for part, reply in zip(parts, replies, strict=True):
-        if isinstance(reply, Exception):
-            failure = failure or reply
-        else:
-            done += [result for _, _, result in part]
-    return done, failure
-
-
-def _ended(packed: list[Packed], stored: set[str], failure: Exception) -> Exception:
-    """The error that tells what was enqueued before ``failure``: itself, when nothing was."""
-    if not stored:
-        return failure
-    results = [result if result.id in stored else None for _, _, result in packed]
-    ids = [result.id for result in results if result is not None]
-    return PartlyStored(ids, len(packed), failure, results)
 
 
 def _refuse_to_wait(task: AnyTask) -> None:
