@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class FairqueError(Exception):
@@ -39,11 +40,18 @@ class QueueFull(FairqueError):
 
 
 class PartlyStored(FairqueError):
-    """A call of several chunks ended early. ``stored`` holds the ids that are safely enqueued."""
+    """A call of several parts ended early.
 
-    def __init__(self, stored: Sequence[str], total: int, reason: Exception) -> None:
+    ``stored`` holds the ids that are safely enqueued; ``results``, in the order of the calls, each one's
+    result, or ``None`` where the call was not enqueued (or, when ``reason`` is ``Unavailable``, may not be).
+    """
+
+    def __init__(
+        self, stored: Sequence[str], total: int, reason: Exception, results: Sequence[Any] = ()
+    ) -> None:
         super().__init__(f"{len(stored)} of {total} tasks were stored, then: {reason}")
         self.stored, self.total, self.reason = list(stored), total, reason
+        self.results = list(results)
 
 
 class LeaseLost(FairqueError):

@@ -70,9 +70,7 @@ def renew(
     return Command("renew", (keys.base,), args, _names)
 
 
-def leave(
-    keys: Keys, worker: str, *, options: Options = DEFAULTS, now_ms: int | None = None
-) -> Command[int]:
+def leave(keys: Keys, worker: str, *, options: Options = DEFAULTS, now_ms: int | None = None) -> Command[int]:
     """End ``worker``; what it still holds goes back uncounted. How many tasks that were."""
     return Command("leave", (keys.base,), (moment(now_ms), worker, options.debt), int)
 

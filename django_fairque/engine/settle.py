@@ -56,11 +56,16 @@ def _words(outcome: Outcome) -> tuple[Arg, Arg, Arg]:
         case Retry(delay_ms=delay_ms, error=error):
             return "retry", error, delay_ms
         case Bury(reason=reason, error=error):
-            return "bury", error, reason
+            return "bury", error, _sendable(reason)
         case Park(delay_ms=delay_ms, reason=reason):
-            return "park", reason, delay_ms
+            return "park", _sendable(reason), delay_ms
         case Release():
             return "release", "", ""
+
+
+def _sendable(reason: str) -> bytes:
+    # Reasons quote what tasks say, and one that cannot be sent would hold up all the others.
+    return reason.encode("utf-8", "backslashreplace")
 
 
 def settled(reply: list[Any]) -> list[Settled]:

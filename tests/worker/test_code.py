@@ -55,6 +55,29 @@ def test_a_file_that_cannot_be_compiled_is_waited_for(module: Path, caplog: pyte
 
 
 @pytest.mark.processes
+def test_a_worker_that_is_told_to_stop_while_it_ends_for_new_code_does_not_start_anew(
+    site: Site, tmp_path: Path
+) -> None:
+    (tmp_path / "edited").mkdir()
+    (tmp_path / "edited" / "__init__.py").touch()
+    tasks = tmp_path / "edited" / "tasks.py"
+    tasks.touch()
+    site.environment = {"LEDGER_DEBUG": "1", "LEDGER_APPS": "edited", "PYTHONPATH": str(tmp_path)}
+    worker = site.start()
+    site.enqueue("slow", "one")
+    site.wait_for_lines("began", 1)
+    later(tasks, "answer = 42\n", 10)
+    wait_for(lambda: "its code changed" in worker.said())
+
+    os.kill(worker.pid, signal.SIGTERM)
+    wait_for(lambda: "does not start anew" in worker.said())
+    site.open_gate()
+
+    assert worker.wait() == 0
+    assert worker.said().count(" serves ") == 1
+
+
+@pytest.mark.processes
 def test_a_worker_starts_anew_and_obeys_signals_as_before(site: Site, tmp_path: Path) -> None:
     (tmp_path / "edited").mkdir()
     (tmp_path / "edited" / "__init__.py").touch()

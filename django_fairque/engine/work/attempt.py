@@ -37,9 +37,11 @@ def broken(error: BaseException) -> Bury:
 
 
 def describe(error: BaseException) -> str:
-    """One line about an exception, even about one that cannot be printed."""
+    """A few words about an exception, even about one that cannot be printed. Always fit for UTF-8."""
+    name = type(error).__name__
     try:
-        text = str(error)
+        text = str(error)[:500]
     except BaseException:  # a __str__ of the task's own may raise anything
         text = "(no text)"
-    return f"{type(error).__name__}: {text[:500]}" if text else type(error).__name__
+    # A lone surrogate (of a file name, say) could be neither sent nor logged.
+    return (f"{name}: {text}" if text else name).encode("utf-8", "backslashreplace").decode()

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("django_fairque.worker")
 
-# Exit codes the supervisor understands: all is well; replace me at once.
-DONE, WORN = 0, 75
+# Exit codes the supervisor understands: all is well; replace me at once; give back what I may hold.
+DONE, WORN, OWING = 0, 75, 76
 
 
 def serve(plan: WorkerPlan, link: Link, runner: Runner, executor: Executor) -> int:
@@ -37,7 +37,7 @@ def serve(plan: WorkerPlan, link: Link, runner: Runner, executor: Executor) -> i
     threading.Thread(target=_listen, args=(link, pump), name="fairque-link", daemon=True).start()
     end = pump.run()
     log.info("Worker process %d ends: %s.", os.getpid(), end.value, extra={"worker": plan.name})
-    return WORN if end is End.WORN else DONE
+    return {End.WORN: WORN, End.OWING: OWING}.get(end, DONE)
 
 
 def fork(body: Callable[[], int]) -> int:

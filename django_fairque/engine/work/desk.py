@@ -85,7 +85,8 @@ class Desk:
             self._at_once = 1
             return True
         (verdict,) = self.sent
-        if isinstance(verdict.outcome, Bury):
+        # A burial may fail for the traceback that goes with it; without one there is nothing left to omit.
+        if isinstance(verdict.outcome, Bury) and not verdict.outcome.error:
             self.settled()
             return False
         buried = Bury(f"The server refused its outcome: {reason}"[:500])
@@ -119,10 +120,13 @@ class Desk:
 
     def answered(self, claim: Claim) -> None:
         """The claim was answered: the next one is another."""
+        # One that was cut short at its limit did not look at what comes after it, nor at what is due when.
+        cut_short = len(claim.tasks) >= self._asked
         self._asked = 0
         self._call += 1
         self.clock = claim.clock
         self.asked_at = monotonic()
         # Not a moment early: a claim before the time finds nothing and has to be repeated.
         self.due_at = inf if claim.wait_ms is None else self.asked_at + (claim.wait_ms + 1) / 1_000
-        self.is_backlogged = self.is_hungry = claim.more
+        self.is_backlogged = claim.more
+        self.is_hungry = claim.more or cut_short

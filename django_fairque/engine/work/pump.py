@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .. import errors, renew
 from ..exchange import Exchange
 from ..task import Finish, Park, Release
+from ..wire.steps import pack
 from . import report
 from .attempt import Runner, describe
 from .desk import Desk
@@ -39,6 +40,8 @@ class End(Enum):
     STOPPED = "stopped"
     DRAINED = "nothing is due"
     WORN = "ran as many tasks as it may"
+    OWING = "could not say goodbye"
+    """What it may hold is to be given back by somebody else."""
 
 
 class Asks(Protocol):
@@ -115,6 +118,7 @@ class Pump:
         self._collect()
         if not self._stopping and not all(desk.is_joined for desk in self._desks):
             self._join()
+            return None
         if self._suspects:
             for desk in self._desks:
                 desk.is_hungry |= desk.worker in self._suspects
@@ -127,8 +131,7 @@ class Pump:
                 log.info("The server answers again.")
                 self._delay_s = 0.0
         elif end := self._end():
-            self._leave()
-            return end
+            return end if self._leave() else End.OWING
         elif free > 0:
             self._sleep()
         else:
@@ -177,11 +180,19 @@ class Pump:
     def _trip(self, asked: Desk | None, free: int) -> None:
         both = asked is not None and asked.can_exchange
         told = [desk for desk in self._desks if desk.verdicts and not (both and desk is asked)]
-        commands: list[Command[Any]] = [desk.settle(self.plan) for desk in told]
-        if asked:
-            command = asked.exchange if both else asked.claim
-            commands.append(command(self.plan, free, self._floor))
-        replies = self._executor.run_many(commands, return_errors=True)
+        try:
+            commands: list[Command[Any]] = [desk.settle(self.plan) for desk in told]
+            if asked:
+                command = asked.exchange if both else asked.claim
+                commands.append(command(self.plan, free, self._floor))
+            replies = self._executor.run_many(commands, return_errors=True)
+        except errors.FairqueError:
+            raise
+        except Exception as error:
+            if not self._isolate_unfit([*told, asked] if asked and both else told):
+                raise
+            log.error("An outcome cannot be sent: %s", describe(error))
+            return
         fault: Exception | None = None
         if asked and both:
             fault, replies[-1] = self._exchanged(asked, replies[-1])
@@ -191,6 +202,17 @@ class Pump:
             fault = self._claimed(asked, replies[-1]) or fault
         if fault:
             raise fault
+
+    def _isolate_unfit(self, desks: Sequence[Desk]) -> bool:
+        """Whether it was an outcome that could not be packed; it costs its own task only."""
+        found = False
+        for desk in desks:
+            try:
+                pack(desk.settle(self.plan).args)
+            except Exception as error:
+                desk.isolate(describe(error))
+                found = True
+        return found
 
     def _exchanged(self, desk: Desk, reply: Any) -> tuple[Exception | None, Any]:
         """What became of the outcomes, and the reply to the claim that went with them."""
@@ -273,6 +295,10 @@ class Pump:
             self._executor.run_many([desk.join(self.plan) for desk in fresh], return_errors=True),
             strict=True,
         ):
+            if isinstance(reply, errors.LeaseLost):
+                # It had joined, the reply got lost, and its lease ended before it asked again.
+                self._desks[desk.index] = self._new_desk(desk.index)
+                continue
             if isinstance(reply, Exception):
                 raise reply
             desk.is_joined = True
@@ -294,7 +320,15 @@ class Pump:
         """Slots are free and nothing is ready: sleep until a ring, an outcome, or something is due."""
         pause = self.plan.idle_s if self._rest.alone else min(self.plan.idle_s, SIGN_OF_LIFE_S)
         ask_at = [min(desk.asked_at + pause, desk.due_at) for desk in self._desks]
-        self._was_rung = self._rest.sleep(self._outbox, max(0.0, min(ask_at) - monotonic()), self._is_needed)
+        timeout = max(0.0, min(ask_at) - monotonic())
+        try:
+            self._was_rung = self._rest.sleep(self._outbox, timeout, self._is_needed)
+        except errors.Unavailable:
+            # A ring may have been on its way over the connection that broke.
+            self._was_rung = True
+            for desk in self._desks:
+                desk.is_hungry = True
+            raise
         now = monotonic()
         for desk, moment in zip(self._desks, ask_at, strict=True):
             desk.is_hungry |= self._was_rung or now >= moment
@@ -330,19 +364,22 @@ class Pump:
                 return End.DRAINED
         return None
 
-    def _leave(self) -> None:
+    def _leave(self) -> bool:
+        """Whether the server knows that this process ends."""
         self._goodbyes += 1
         try:
             self._say_goodbye()
         except errors.Unavailable as error:
             if self._goodbyes < GOODBYES:
                 raise
-            log.error("The server cannot be told that this worker ends; its lease will tell: %s", error)
+            log.error("The server cannot be told that this process ends: %s", error)
+            return False
+        return True
 
     def _say_goodbye(self) -> None:
         self._rest.hand_over()
         # A claim whose reply was lost may have taken tasks: these go back, too.
-        leaves = [renew.leave(desk.keys, desk.worker) for desk in self._desks]
+        leaves = [renew.leave(desk.keys, desk.worker, options=self.plan.options) for desk in self._desks]
         for reply in self._executor.run_many(leaves, return_errors=True):
             if isinstance(reply, errors.Unavailable):
                 raise reply

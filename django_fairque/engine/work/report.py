@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -79,5 +80,12 @@ def dropped(claimed: Claimed, worker: str) -> None:
 
 
 def _last_line(error: bytes) -> str:
-    text = error.decode(errors="replace").strip()
-    return text.rpartition("\n")[2][:500] or "no reason given"
+    """The end of a stored error, which names it: of its traceback, where it is a record that has one."""
+    text = error.decode(errors="replace")
+    try:
+        stored = json.loads(text)
+    except (ValueError, RecursionError):
+        stored = None
+    if isinstance(stored, dict) and isinstance(stored.get("traceback"), str):
+        text = stored["traceback"]
+    return text.strip().rpartition("\n")[2][:500] or "no reason given"

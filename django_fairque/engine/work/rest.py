@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from .. import errors
 from ..claim import ring
 from ..keys import EVERYBODY
 from ..serve import Everyone, Group, User
@@ -75,7 +76,7 @@ class Rest:
             self._pass_on(self._own | self._reach)
         if monotonic() > self._listens_until:
             outbox.wait(mark, is_needed)
-        elif self._wait(outbox, mark, FOREVER_S, is_needed):
+        elif self._wait(outbox, mark, FOREVER_S, is_needed, passes_on=True):
             self._owes_a_ring = True
             self._pass_on(self._own | self._reach)
 
@@ -89,11 +90,22 @@ class Rest:
         """Let go of the connections."""
         self._bell.close()
 
-    def _wait(self, outbox: Outbox, mark: int, timeout: float, is_needed: Callable[[], bool]) -> bool:
+    def _wait(
+        self,
+        outbox: Outbox,
+        mark: int,
+        timeout: float,
+        is_needed: Callable[[], bool],
+        *,
+        passes_on: bool = False,
+    ) -> bool:
         rang = False
         if outbox.arm(mark, is_needed):
             try:
                 rang = self._bell.wait(timeout, outbox.fd)
+            except errors.Unavailable:
+                self._owes_a_ring = self._owes_a_ring or passes_on  # one may have been on its way
+                raise
             finally:
                 outbox.disarm()
         if rang and len(self._all) == 1:

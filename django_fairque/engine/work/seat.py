@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
-from .child import DONE, WORN
+from .child import DONE, OWING, WORN
 from .link import Link
 
 FIRST_DELAY_S, LAST_DELAY_S = 0.5, 30.0
@@ -75,7 +75,7 @@ class Seat:
             self._failures = 0
             return True
         self.failed()
-        return False
+        return code == OWING
 
     def failed(self) -> None:
         """A process died. The first time it is replaced at once, then slower and slower."""

@@ -18,7 +18,7 @@ from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from .child import fork
+from .child import OWING, fork
 from .leases import Leases
 from .link import Link
 from .seat import Seat
@@ -87,7 +87,6 @@ class Supervisor:
                     break
                 self._watch(wake_in)
             self._leases.settle_debts(patience_s=HURRY_S)
-            return self._ended
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.set_wakeup_fd(old_fd)
@@ -96,6 +95,7 @@ class Supervisor:
             self._selector.close()
             os.close(wake_in)
             os.close(wake_out)
+        return self._ended  # not before the last moment in which a signal may change it
 
     def _pending(self) -> bool:
         return not self._is_stopping and any(not seat.is_done for seat in self._seats)
@@ -209,12 +209,15 @@ class Supervisor:
                 how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
                 level = logging.WARNING if self._is_stopping else logging.ERROR
                 log.log(
-                    level, "Worker process %d (pid %d) died by %s; its tasks go back. %s", seat.number, pid, how,
+                    level, "Worker process %d (pid %d) died by %s; its tasks go back. %s",
+                    seat.number, pid, how,
                     "" if self._is_stopping else f"The next starts in {seat.pause_s:.1f} s.",
                     extra={"worker": self._plan.name},
                 )  # fmt: skip
                 self._leases.owe(workers)
             else:
+                if code == OWING:
+                    self._leases.owe(workers)
                 log.info(
                     "Worker process %d (pid %d) ended.", seat.number, pid, extra={"worker": self._plan.name}
                 )
@@ -241,6 +244,9 @@ class Supervisor:
             for seat in self._seats:
                 if seat.link:
                     seat.link.send("stop")
+        elif why is Ended.STOPPED and self._ended is Ended.CODE_CHANGED:
+            self._ended = why
+            self._news = "The worker was told to stop and does not start anew."
 
     def _kill(self) -> None:
         for seat in self._seats:

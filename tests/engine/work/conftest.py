@@ -36,6 +36,7 @@ class Line(Executor):
         super().__init__(url, role="worker")
         self.lose: Callable[[Sequence[Command[Any]]], bool] = lambda commands: False
         self.refuse: Callable[[Command[Any]], bool] = lambda command: False
+        self.refusal: errors.FairqueError = errors.ScriptFailed("ERR unfit")
         self.trips: list[list[Command[Any]]] = []
 
     def run_many(self, commands: Sequence[Command[Any]], *, return_errors: bool = False) -> list[Any]:
@@ -43,7 +44,7 @@ class Line(Executor):
         refused = [self.refuse(command) for command in commands]
         sent = [command for command, is_refused in zip(commands, refused, strict=True) if not is_refused]
         answers = iter(super().run_many(sent, return_errors=return_errors) if sent else [])
-        replies = [errors.ScriptFailed("ERR unfit") if one else next(answers) for one in refused]
+        replies = [self.refusal if one else next(answers) for one in refused]
         if self.lose(commands):
             raise errors.Unavailable("The reply was lost.")
         return replies

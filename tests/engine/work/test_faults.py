@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,6 +82,36 @@ class TestFaults:
         record = house.read(slow)
         assert (record.state, record.lost) == (State.FINISHED, 1)
         assert house.read(quick).state in (State.FINISHED, State.QUEUED)
+
+    def test_a_worker_that_died_before_it_knew_that_it_lives_joins_under_another_name(
+        self, house: House
+    ) -> None:
+        ran = threading.Event()
+        house.registry.register(ran.set, "task")
+        house.enqueue("task")
+        joins: list[Command[Any]] = []
+
+        def lose(commands: Sequence[Command[Any]]) -> bool:
+            new = [one for one in commands if one.script == "join"]
+            joins.extend(new)
+            if len(joins) != 1 or not new:
+                return False
+            house.executor.run(recover.recover(house.keys, str(new[0].args[1])))
+            return True
+
+        house.line.lose = lose
+        running = house.start()
+
+        assert ran.wait(10)
+        running.stop()
+        names = [one.args[1] for one in joins]
+        assert names[0] == names[1] != names[2]
+        assert house.joined == [(0, names[2])]
+
+    def test_a_worker_that_cannot_say_goodbye_says_that_it_may_owe_tasks(self, house: House) -> None:
+        house.line.lose = lambda commands: any(one.script == "leave" for one in commands)
+
+        assert house.drain() is End.OWING
 
     def test_an_outcome_for_a_task_that_was_taken_away_is_only_logged(
         self, house: House, server: Server, gate: Gate, caplog: pytest.LogCaptureFixture

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from django_fairque.engine.task import Claimed, Outcome, Retry, State
+from django_fairque.engine.task import Bury, Claimed, Finish, Outcome, Retry, State
 from django_fairque.engine.work.pump import End
 from django_fairque.engine.work.registry import Registry, traceback_of
 
@@ -61,6 +61,57 @@ class TestOutcomes:
             assert record.state is State.FAILED
             assert record.reason.startswith(type(error).__name__)
         assert house.read(good).state is State.FINISHED
+
+    @pytest.mark.parametrize("kind", ["sync", "async"])
+    def test_an_error_that_cannot_be_encoded_ends_its_attempt_and_nothing_else(
+        self, house: House, kind: str
+    ) -> None:
+        def raises() -> None:
+            raise ValueError("x \ud800")
+
+        async def awaits() -> None:
+            raise ValueError("x \ud800")
+
+        house.registry.register(raises if kind == "sync" else awaits, "raises")
+        house.registry.register(lambda: "well", "well")
+        bad, good = house.enqueue("raises"), house.enqueue("well")
+
+        house.drain()
+
+        record = house.read(bad)
+        assert (record.state, record.reason) == (State.FAILED, "ValueError: x \\ud800")
+        assert house.read(good).state is State.FINISHED
+
+    @pytest.mark.parametrize(
+        ("outcome", "reason"),
+        [
+            (Bury("x \ud800"), "x \\ud800"),
+            (Bury("x", error="x \ud800"), "The server refused its outcome"),  # type: ignore[arg-type]
+            (Finish("x \ud800"), "The server refused its outcome"),  # type: ignore[arg-type]
+            (Finish(None), "The server refused its outcome"),  # type: ignore[arg-type]
+            (None, "The server refused its outcome"),
+        ],
+    )
+    def test_an_outcome_that_cannot_be_sent_costs_its_task_only(
+        self, house: House, outcome: Outcome, reason: str
+    ) -> None:
+        house.registry = Registry(after=lambda claimed, error, run_ms: outcome)
+
+        @house.registry.register
+        def raises() -> None:
+            raise ValueError
+
+        house.registry.register(lambda: "well", "well")
+        good = [house.enqueue("well") for _ in range(3)]
+        bad = house.enqueue("raises")
+        good += [house.enqueue("well") for _ in range(3)]
+
+        assert house.drain(concurrency=8) is End.DRAINED
+
+        record = house.read(bad)
+        assert record.state is State.FAILED
+        assert record.reason.startswith(reason)
+        assert {house.read(task_id).state for task_id in good} == {State.FINISHED}
 
     def test_what_a_task_leaves_behind_on_the_loop_cannot_end_it(self, house: House) -> None:
         async def leaves() -> None:

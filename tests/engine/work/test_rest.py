@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import threading
 
-from django_fairque.engine import claim, renew, stats
+import pytest
+
+from django_fairque.engine import claim, errors, renew, stats
+from django_fairque.engine.keys import EVERYBODY
 from django_fairque.engine.serve import Everyone, Group, Serve, User
 from django_fairque.engine.task import Policy, State
+from django_fairque.engine.wire.bell import Bell
+from django_fairque.engine.work.outbox import Outbox
 from django_fairque.engine.work.pump import End
+from django_fairque.engine.work.rest import Rest
 from tests.server import Server
 
 from .conftest import Gate, House
@@ -93,6 +99,59 @@ class TestRest:
         busy.stop()
         idle.stop()
         other.close()
+
+
+class TestABrokenLine:
+    def test_a_ring_that_may_have_been_lost_counts_as_heard(self, house: House) -> None:
+        ran = threading.Event()
+        house.registry.register(ran.set, "task")
+        with listen(house) as thief:
+            house.wait_until_idle(1)
+            running = house.start(idle_s=60.0)
+            house.wait_until_idle(2)
+            house.enqueue("task")
+            assert thief.wait(10)
+            house.wait_until_idle(1)
+
+            (worker,) = blocked(house)
+            house.executor.call("CLIENT", "KILL", "ID", worker)
+
+            assert ran.wait(10)
+        running.stop()
+
+    def test_a_ring_that_a_busy_worker_may_have_lost_is_passed_on(self, house: House) -> None:
+        house.enqueue("task")
+        house.executor.call("DEL", house.keys.bell("default", EVERYBODY))  # the ring that gets lost
+        rest, outbox = Rest(house.plan(idle_s=60.0), house.line), Outbox()
+        assert not rest.sleep(outbox, 0.0, lambda: False)  # it listens, and goes on listening when it is busy
+        house.wait_until_idle(1)
+        (worker,) = blocked(house)
+        house.executor.call("CLIENT", "KILL", "ID", worker)
+        with pytest.raises(errors.Unavailable):
+            rest.busy(outbox, 1, lambda: False)
+
+        with listen(house) as other:
+            rest.busy(outbox, 1, lambda: True)
+            assert other.wait(10)
+        rest.close()
+        outbox.close()
+
+
+def listen(house: House) -> Bell:
+    """Somebody else who listens to the bell of everybody's tasks."""
+    bell = Bell(house.executor, [house.keys])
+    bell.arm([[house.keys.bell("default", EVERYBODY)]], 60.0)
+    return bell
+
+
+def blocked(house: House) -> list[str]:
+    """The clients that listen to a bell."""
+    clients = [
+        dict(word.split("=", 1) for word in line.split())
+        for line in house.executor.call("CLIENT", "LIST").decode().splitlines()
+        if not line.startswith("txt:")
+    ]
+    return [client["id"] for client in clients if "b" in client["flags"]]
 
 
 class TestForWhom:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_fairque.engine.work.child import DONE, WORN
+from django_fairque.engine.work.child import DONE, OWING, WORN
 from django_fairque.engine.work.link import Link
 from django_fairque.engine.work.seat import Seat
 
@@ -88,3 +88,10 @@ def test_the_last_words_of_a_process_are_heard() -> None:
     theirs.close()
 
     assert seat.left() == {0: "one-abc", 3: "one-def"}
+
+
+def test_a_process_that_could_not_say_goodbye_is_no_crash_and_no_end_of_a_burst() -> None:
+    seat = Seat(1)
+
+    assert seat.judge(OWING, burst=True)
+    assert not seat.is_done
