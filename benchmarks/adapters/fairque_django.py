@@ -10,7 +10,7 @@ import sys
 SPEC = {
     "venv": "fairque_django",
     "dists": ["django-fairque", "django", "redis", "hiredis"],
-    "n": 100000,
+    "n": 60000,
     "results": "task hash + result, TTL",
     "conc": "the default (io: 100), no prefetch beyond free slots",
     "env": {"DJANGO_SETTINGS_MODULE": "benchmarks.settings"},
