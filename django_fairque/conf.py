@@ -86,7 +86,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_deliveries: Annotated[int, Meta(ge=1, le=1_000)] = 5
     grace: Annotated[float, Meta(ge=0, le=86_400, description=SECONDS)] = 30.0
     """How long a stopping worker lets its tasks go on."""
-    concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 32
+    concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 40
     processes: Annotated[int, Meta(ge=1, le=1_024)] = 1
 
     result_ttl: Seconds = 3_600.0

@@ -10,7 +10,9 @@
 --@include settling
 --@include claiming
 
-local settled = fq.settle(asked_to)
+-- With few users it is mostly those whose attempts ended who have the next turns.
+local few = redis.call('ZCARD', place.ready) <= 2 * limit
+local settled = fq.settle(asked_to, few)
 local reply = fq.claim()
 fq.users_save()
 fq.clock_save()

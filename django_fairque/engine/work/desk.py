@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Tasks that end together would begin together: the server would work while the tasks wait, and the other
 # way round. In parts, the first begin again while the last are being settled. It also bounds what a script
 # does after a long outage with many slots.
-AT_ONCE = 32
+AT_ONCE = 40
 
 
 class Desk:

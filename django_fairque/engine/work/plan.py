@@ -26,7 +26,7 @@ class WorkerPlan:
     is_watched: bool = False
     """Whether others serve its users when it seems dead: then it shows more often that it lives."""
     processes: int = 1
-    concurrency: int = 32
+    concurrency: int = 40
     """How many tasks a process runs at once, sync and async together."""
     burst: bool = False
     """End when nothing is left to serve."""

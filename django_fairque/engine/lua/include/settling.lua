@@ -18,18 +18,30 @@ end
 
 local function expire(key) redis.call('PEXPIRE', key, ARGV[10]) end
 
+-- A user without anything special (no cap above all) that has other tasks stays where it is: one counter
+-- changes. Whether that was so. Loading the user costs more, and pays only where a turn of it follows.
+function fq.landed_plainly(landing)
+  local key = base .. 'user:' .. landing.name
+  local v = redis.call('HMGET', key, 'n', 'f', 'x')
+  if not v[1] or v[3] or v[1] + (v[2] or 0) - landing.n <= 0 or tonumber(v[2] or 0) < landing.n then return false end
+  redis.call('HINCRBY', key, 'f', -landing.n)
+  return true
+end
+
 -- The attempts of one user land together, in the order of their first.
-function fq.land(landings)
+function fq.land(landings, turns_follow)
   for i = 1, #landings do
     local landing = landings[i]
-    local user = fq.user_load(landing.name, landing.queue)
-    local may = fq.may_run(user)
-    user.flight, user.dirty = math.max(user.flight - landing.n, 0), true
-    fq.settle_place(user, may)
+    if turns_follow or users[landing.name] or not fq.landed_plainly(landing) then
+      local user = fq.user_load(landing.name, landing.queue)
+      local may = fq.may_run(user)
+      user.flight, user.dirty = math.max(user.flight - landing.n, 0), true
+      fq.settle_place(user, may)
+    end
   end
 end
 
-function fq.settle(first)
+function fq.settle(first, turns_follow)
   local held_here, landings = fq.held_key(worker), {}
   local ids, values, at = {}, {}, 0
   for i = first, #ARGV, 5 do ids[#ids + 1] = ARGV[i] end
@@ -106,7 +118,7 @@ function fq.settle(first)
       end
     end
   end
-  fq.land(landings)
+  fq.land(landings, turns_follow)
   fq.back_in_line()
   for i = 1, #ended, 1000 do
     redis.call('HDEL', held_here, unpack(ended, i, math.min(i + 999, #ended)))
