@@ -17,7 +17,7 @@ class Mute(Exception):
 class Renamed(type):
     """Gives its classes a name that cannot be encoded."""
 
-    __name__ = property(lambda self: "Odd\ud800")  # type: ignore[assignment]
+    __name__ = property(lambda self: "Odd\ud800")
 
 
 class Odd(Exception, metaclass=Renamed):
