@@ -2,7 +2,8 @@
 
 All keys of a partition share the hash tag ``{n}``, so one script touches one slot of a cluster.
 Ids of users and names of queues are encoded (percent-encoding), so that no id can collide with a
-separator, with the hash tag or with ``*``. Scripts derive the same names in ``lua/include/names.lua``.
+separator, with the hash tag or with ``*``. Scripts derive the same names in ``lua/include/names.lua``;
+what only they touch (``groups``, ``dead``, ``gone``, ``spoiled``) is named there and not here.
 """
 
 from __future__ import annotations

@@ -11,8 +11,6 @@ from .options import DEFAULTS, MINUTE_MS, Options, moment
 from .task import State
 from .wire.command import Command
 
-MINUTES_KEPT = 1_440
-
 
 @dataclass(frozen=True, slots=True)
 class Histogram:

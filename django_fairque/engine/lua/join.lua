@@ -6,6 +6,7 @@
 -- Reply  "ok", or "lost" when this incarnation has ended
 
 --@include group
+--@include bell
 
 local worker, lease_ms, group = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 if redis.call('ZSCORE', base .. 'dead', worker) or redis.call('ZSCORE', base .. 'gone', worker) then
@@ -15,8 +16,7 @@ if group ~= '' then
   if fq.name_group(group) then
     -- Who serves everybody has to learn that there is one group more to listen to.
     for queue in string.gmatch(ARGV[5], '[^:]+') do
-      local bell = fq.place_of(queue, '*').bell
-      if redis.call('LLEN', bell) == 0 then redis.call('LPUSH', bell, '1') end
+      fq.rung(fq.place_of(queue, '*').bell)
     end
   end
   fq.clock_set('a:' .. group, now)

@@ -5,6 +5,7 @@
 --        The clock field w:<queue>:<group> is the sum of the weights of the users in that ready set.
 -- Start-time fair queueing (Goyal, Vin, Cheng 1996); turn.lua moves the clock.
 --@include user
+--@include bell
 
 -- When the rate lets the next task start (GCRA, ITU-T I.371), or nil when it may start now.
 function fq.over_rate_until(user)
@@ -12,10 +13,6 @@ function fq.over_rate_until(user)
   if policy.rate == 0 then return nil end
   local at = user.tat - (policy.burst - 1) * policy.rate
   if at > now then return at end
-end
-
-function fq.rung(bell)
-  if redis.call('LLEN', bell) == 0 then redis.call('LPUSH', bell, '1') end
 end
 
 -- Put the user into the ready set of a queue: no credit for having idled, debt is kept, up to a limit.
